@@ -1,0 +1,1 @@
+"""Fair comparisons of optimizers on the same problems."""

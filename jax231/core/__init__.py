@@ -1,0 +1,1 @@
+"""What every other folder stands on: types, errors for the caller, arithmetic on pytrees, precision, files."""

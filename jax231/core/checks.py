@@ -1,0 +1,63 @@
+"""Errors for the caller: where, what was expected, what was seen.
+
+Shapes are static, so a check costs nothing after compilation. Values are checked where they are concrete and left alone
+where they are traced.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def is_concrete(x: Any) -> bool:
+    """Whether the value of `x` can be looked at now (False for a traced array)."""
+    return not isinstance(x, jax.core.Tracer)
+
+
+def describe(value: Any) -> str:
+    """An array as dtype and shape, a dict by its keys, anything else as it prints."""
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        shape = tuple(value.shape)
+        if shape == () and is_concrete(value):
+            return str(value)
+        return str(shape)
+    if isinstance(value, dict):
+        return "{" + ", ".join(map(repr, value)) + "}"
+    return repr(value)
+
+
+def require(condition: bool, where: str, expected: str, **seen: Any) -> None:
+    """Raise ``ValueError("where: expected ...; got x=(2, 7), pieces=3")`` unless `condition` holds."""
+    if not condition:
+        raise ValueError(
+            f"{where}: expected {expected}; got " + ", ".join(f"{k}={describe(v)}" for k, v in seen.items())
+        )
+
+
+def require_rank(where: str, rank: int, letters: str, **arrays: Any) -> None:
+    """Every array has `rank` axes; `letters` names them in the message ("n h w c")."""
+    for name, x in arrays.items():
+        require(jnp.ndim(x) == rank, where, f"{name} with {rank} axes ({letters})", **{name: x})
+
+
+def require_rate(where: str, name: str, rate: Any) -> None:
+    """A share within [0, 1]; arrays of rates are checked entry by entry, traced ones not at all."""
+    if is_concrete(rate):
+        values = np.asarray(rate)
+        require(bool(np.all((values >= 0) & (values <= 1))), where, f"{name} within [0, 1]", **{name: rate})
+
+
+def require_labels(where: str, labels: Any, classes: int, name: str = "labels") -> None:
+    """Integer class labels within [0, classes); the range is checked where the values are concrete."""
+    dtype = jnp.result_type(labels)
+    require(
+        jnp.issubdtype(dtype, jnp.integer),
+        where,
+        f"{name} of an integer type, one class index an example (not one-hot)",
+        **{name: labels, "dtype": str(dtype)},
+    )
+    if is_concrete(labels) and np.size(labels):
+        low, high = int(np.min(labels)), int(np.max(labels))
+        require(low >= 0 and high < classes, where, f"{name} within [0, {classes})", smallest=low, largest=high)

@@ -1,0 +1,1 @@
+"""Derivatives of functions of a pytree: checks of gradients, products with curvature matrices."""

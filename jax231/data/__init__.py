@@ -1,0 +1,1 @@
+"""Real data: files of the official distributions, splits, preprocessing."""

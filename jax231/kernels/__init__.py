@@ -1,0 +1,1 @@
+"""Fast forms of the core's operations, equal to their plain definitions."""

@@ -1,0 +1,1 @@
+"""One optimizer a file, first and second order, behind Optax's one call."""

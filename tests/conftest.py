@@ -1,0 +1,38 @@
+"""Fixtures of every test: float64 on request, full matrix precision, hypothesis without deadlines."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+
+from pathlib import Path
+
+import hypothesis
+import jax
+import pytest
+
+hypothesis.settings.register_profile(
+    "jax231",
+    deadline=None,
+    max_examples=25,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("jax231")
+
+
+@pytest.fixture
+def x64():
+    """Run the test with 64-bit types switched on."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with the real data sets in their official layouts; skips where JAX231_DATA is unset."""
+    folder = os.environ.get("JAX231_DATA")
+    if not folder:
+        pytest.skip("JAX231_DATA is not set: no real data sets here")
+    return Path(folder)
