@@ -1,0 +1,5 @@
+"""The data sets that jax231 knows."""
+
+from jax231.data.digits import digits
+
+__all__ = ["digits"]
