@@ -42,11 +42,25 @@ def require_rank(where: str, rank: int, letters: str, **arrays: Any) -> None:
         require(jnp.ndim(x) == rank, where, f"{name} with {rank} axes ({letters})", **{name: x})
 
 
+def require_floating(where: str, **arrays: Any) -> None:
+    """Every array has a floating type: a result in the type of an integer input would be cut to whole numbers."""
+    for name, x in arrays.items():
+        dtype = jnp.result_type(x)
+        require(jnp.issubdtype(dtype, jnp.floating), where, f"{name} of a floating type", **{name: x}, dtype=str(dtype))
+
+
 def require_rate(where: str, name: str, rate: Any) -> None:
     """A share within [0, 1]; arrays of rates are checked entry by entry, traced ones not at all."""
     if is_concrete(rate):
         values = np.asarray(rate)
         require(bool(np.all((values >= 0) & (values <= 1))), where, f"{name} within [0, 1]", **{name: rate})
+
+
+def require_nonnegative(where: str, **numbers: Any) -> None:
+    """Numbers of at least 0, arrays entry by entry; traced ones and schedules (callables) are not looked at."""
+    for name, number in numbers.items():
+        if is_concrete(number) and not callable(number):
+            require(bool(np.all(np.asarray(number) >= 0)), where, f"{name} of at least 0", **{name: number})
 
 
 def require_labels(where: str, labels: Any, classes: int, name: str = "labels") -> None:
