@@ -15,6 +15,7 @@ SOURCE = Source(
     "CC BY 4.0",
     "https://archive.ics.uci.edu/dataset/80",
 )
+COUNT, SHAPE = 1797, (8, 8, 1)
 TEST, HELD_OUT, SPLIT_SEED = 300, 300, 0
 
 
@@ -25,7 +26,7 @@ def digits() -> Dataset:
     are the same whatever seed a run uses); `split()` then takes 300 of the other 1,497 for validation.
     """
     table = _table()
-    images, labels = table[:, :64].reshape(-1, 8, 8, 1), table[:, 64].astype(np.int32)
+    images, labels = table[:, :64].reshape(COUNT, *SHAPE), table[:, 64].astype(np.int32)
     everything = Examples(images, labels)
     train, test = hold_out(labels, TEST, SPLIT_SEED)
     digest = hashlib.sha256(table.tobytes()).hexdigest()
