@@ -15,9 +15,11 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 EIGHT_BIT = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}
 TEST_SHARE, SPLIT_SEED = 0.2, 0
 
+Size = tuple[int, int]
+
 
 def image_folder(
-    folder: str | Path, size: tuple[int, int] | None = None, channels: Literal[1, 3] = 3, validation: float = 0.1
+    folder: str | Path, size: Size | None = None, channels: Literal[1, 3] = 3, validation: float = 0.1
 ) -> Dataset:
     """Read a folder with one subfolder of images a class; names of classes in alphabetical order are labels 0, 1, ...
 
@@ -35,18 +37,20 @@ def image_folder(
     is_split = (root / "train").is_dir() and (root / "test").is_dir()
     first = root / "train" if is_split else root
     classes = _classes(first)
-    digest = hashlib.sha256()
-    train = _read(first, root, classes, size, channels, digest)
+    files = [(path, label) for label, name in enumerate(classes) for path in _images_of(first / name)]
+    trained = len(files)
     if is_split:
-        unknown = set(_classes(root / "test")) - set(classes)
-        demand(not unknown, root / "test", f"classes of {first}", sorted(unknown))
-        test = _read(root / "test", root, classes, train.images.shape[1:3], channels, digest)
+        files += [(path, label) for label, tested in _tested(root / "test", classes) for path in _images_of(tested)]
+    everything = _read(files, size, channels)
+    if is_split:
+        rest, chosen = np.arange(trained), np.arange(trained, len(files))
     else:
-        rest, held = hold_out(train.labels, round(TEST_SHARE * len(train.labels)), SPLIT_SEED)
-        train, test = train.take(rest), train.take(held)
+        rest, chosen = hold_out(everything.labels, round(TEST_SHARE * len(files)), SPLIT_SEED)
+    train, test = everything.take(rest), everything.take(chosen)
     held_out = round(validation * len(train.labels))
+    digests = {root.name: _digest([path for path, _ in files], root)}
     source = Source(f"images in {root}", "that of the files", "")
-    return Dataset(root.name, train, test, tuple(classes), source, {root.name: digest.hexdigest()}, held_out)
+    return Dataset(root.name, train, test, tuple(classes), source, digests, held_out)
 
 
 def _classes(folder: Path) -> list[str]:
@@ -57,39 +61,55 @@ def _classes(folder: Path) -> list[str]:
     return sorted(found)
 
 
+def _tested(folder: Path, classes: list[str]) -> list[tuple[int, Path]]:
+    """Label and folder of the classes of the test split: all or some of those of the training split."""
+    names = _classes(folder)
+    unknown = sorted(set(names) - set(classes))
+    demand(not unknown, folder, f"the classes {classes} of training", unknown)
+    return [(classes.index(name), folder / name) for name in names]
+
+
 def _is_visible_folder(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith(".")
 
 
-def _read(folder: Path, root: Path, classes: list[str], size, channels: int, digest) -> Examples:
-    images, labels = [], []
-    for label, name in enumerate(classes):
-        paths = sorted(path for path in (folder / name).glob("*") if path.suffix.lower() in SUFFIXES)
-        if not paths:
-            suffixes = " ".join(sorted(SUFFIXES))
-            raise MissingDataError(f"image folder {folder / name}: expected images ({suffixes}); found none")
-        for path in paths:
-            digest.update(path.relative_to(root).as_posix().encode() + b"\0")
-            image = _image(path, size, channels, digest)
-            expected = images[0].shape if images else image.shape
-            demand(image.shape == expected, path, f"an image {expected[:2]} as the others, or a size", image.shape[:2])
-            images.append(image)
-            labels.append(label)
-    return Examples(np.stack(images), np.array(labels, np.int32))
+def _images_of(folder: Path) -> list[Path]:
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not paths:
+        suffixes = " ".join(sorted(SUFFIXES))
+        raise MissingDataError(f"image folder {folder}: expected images ({suffixes}); found none")
+    return paths
 
 
-def _image(path: Path, size, channels: int, digest) -> np.ndarray:
-    from PIL import Image
+def _read(files: list[tuple[Path, int]], size: Size | None, channels: int) -> Examples:
+    images: list[np.ndarray] = []
+    for path, _ in files:
+        image = _image(path, size, channels)
+        expected = images[0].shape if images else image.shape
+        demand(image.shape == expected, path, f"an image {expected[:2]} as the first, or a size", image.shape[:2])
+        images.append(image)
+    return Examples(np.stack(images), np.array([label for _, label in files], np.int32))
 
-    content = path.read_bytes()
-    digest.update(content)
+
+def _digest(paths: list[Path], root: Path) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _image(path: Path, size: Size | None, channels: int) -> np.ndarray:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError("image_folder: expected Pillow to be installed: pip install 'jax231[data]'") from error
     try:
         with Image.open(path) as image:
             image.load()
             mode = image.mode
             pixels = image.convert("L" if channels == 1 else "RGB")
     except Exception as error:  # a damaged file makes a decoder raise almost anything
-        raise DataError(path, "an image", f"{len(content)} bytes ({error or type(error).__name__})") from error
+        raise DataError(path, "an image", f"{path.stat().st_size} bytes ({error or type(error).__name__})") from error
     demand(mode in EIGHT_BIT, path, "8 bits a channel", f"mode {mode}")
     if size is not None:
         pixels = pixels.resize((size[1], size[0]), Image.Resampling.BILINEAR)

@@ -1,12 +1,14 @@
 """Read a pickle of arrays, bytes, strings, lists, dicts and numbers; anything else is refused by name and never runs.
 
-A pickle is a program that may call any function. Here every name that it asks for meets a table of four, and each of
-these is our own stand-in: neither NumPy's nor anybody else's unpickling code runs.
+A pickle is a program that may call any function and set attributes of what it gets. Here every name that it asks for
+is looked up in a table of stand-ins of ours, classes whose state it cannot set: neither NumPy's nor anybody else's
+unpickling code runs.
 """
 
 import io
 import math
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +38,12 @@ class _Type:
 
 
 class _Array:
-    """Stands for `numpy.ndarray`: shape, type, order and bytes, checked against each other."""
+    """Stands for `numpy.ndarray` and what makes an empty one: shape, type, order and bytes are checked together."""
 
     array: np.ndarray
+
+    def __init__(self, *unused: object):
+        """All of the array comes later, with its state."""
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, column_major, raw = state
@@ -49,23 +54,24 @@ class _Array:
         self.array = np.frombuffer(raw, kind.dtype).reshape(shape, order="F" if column_major else "C")
 
 
-def _reconstruct(kind: object, shape: object, code: object) -> _Array:
-    return _Array()
-
-
-def _encode(text: str, encoding: str = "latin1") -> bytes:
+class _Bytes:
     """Stands for `_codecs.encode`, the way in which Python 3 writes bytes for Python 2."""
-    if encoding not in {"latin1", "latin-1"}:
-        raise _RefusedError(f"_codecs.encode to {encoding!r}")
-    return text.encode("latin1")
+
+    def __new__(cls, text: str, encoding: str = "latin1") -> bytes:
+        if encoding not in {"latin1", "latin-1"}:
+            raise _RefusedError(f"_codecs.encode to {encoding!r}")
+        return text.encode("latin1")
+
+    def __setstate__(self, state: object) -> None:
+        """There is none; without this method a pickle could set attributes of the class."""
 
 
 ALLOWED = {
     "numpy.dtype": _Type,
     "numpy.ndarray": _Array,
-    "numpy.core.multiarray._reconstruct": _reconstruct,
-    "numpy._core.multiarray._reconstruct": _reconstruct,
-    "_codecs.encode": _encode,
+    "numpy.core.multiarray._reconstruct": _Array,
+    "numpy._core.multiarray._reconstruct": _Array,
+    "_codecs.encode": _Bytes,
 }
 
 
@@ -87,6 +93,7 @@ def load(path: Path, content: bytes) -> Any:
     """
     stream = io.BytesIO(content)
     try:
+        _require_small_memo(content)
         value = _plain(_Unpickler(stream, encoding="bytes").load())
     except _RefusedError as refused:
         expected = "a pickle of arrays, bytes, lists, dicts and numbers only (nothing else is run)"
@@ -97,6 +104,13 @@ def load(path: Path, content: bytes) -> Any:
     if rest:
         raise DataError(path, "one pickle and nothing after it", f"{rest} more bytes")
     return value
+
+
+def _require_small_memo(content: bytes) -> None:
+    """Values are numbered to be named again; one damaged number would make the unpickler ask for gigabytes."""
+    for opcode, argument, position in pickletools.genops(content):
+        if "PUT" in opcode.name and isinstance(argument, int) and argument > len(content):
+            raise ValueError(f"value number {argument} at byte {position}")
 
 
 def _plain(value: Any) -> Any:

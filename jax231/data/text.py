@@ -1,5 +1,6 @@
 """Text as characters: codes of a sorted vocabulary, the first part for training, the rest for validation."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -70,13 +71,17 @@ def ascii_text(path: Path, content: bytes, characters: int) -> str:
     return _decoded(path, content, "ascii")
 
 
-def own_text(path: Path, content: bytes) -> str:
-    """The characters of a user's UTF-8 file.
+def text_file(path: str | Path) -> Text:
+    """A user's own UTF-8 file as a text.
 
     Raises:    DataError for an empty file or a byte that is not UTF-8, with its position.
     """
-    demand(len(content) > 0, path, "a text", "an empty file")
-    return _decoded(path, content, "utf-8")
+    file = Path(path).expanduser()
+    content = file.read_bytes()
+    demand(len(content) > 0, file, "a text", "an empty file")
+    characters = _decoded(file, content, "utf-8")
+    digests = {file.name: hashlib.sha256(content).hexdigest()}
+    return from_string(file.stem, characters, Source(f"the text {file}", "that of the file", ""), digests)
 
 
 def _decoded(path: Path, content: bytes, encoding: str) -> str:

@@ -81,7 +81,7 @@ def test_everything_else_is_refused_by_name_and_not_run(value, name, tmp_path):
     [
         (pickle.dumps({1, 2}, 4), "a value of type set"),
         (b"cnumpy\nndarray\n.", "a value of type type"),
-        (b"c_codecs\nencode\n.", "a value of type function"),
+        (b"c_codecs\nencode\n.", "a value of type type"),
         (b"c_codecs\nencode\n(X\x01\x00\x00\x00aX\x05\x00\x00\x00rot13tR.", "_codecs.encode to 'rot13'"),
         (b"Ppid\n.", "a persistent object 'pid'"),
     ],
@@ -90,6 +90,36 @@ def test_what_is_allowed_in_part_is_no_way_out(content, found):
     with pytest.raises(DataError, match="arrays, bytes, lists, dicts and numbers only") as caught:
         pickles.load(PATH, content)
     assert caught.value.found == found
+
+
+@pytest.mark.parametrize("name", pickles.ALLOWED)
+def test_a_pickle_cannot_change_the_stand_ins(name):
+    module, _, function = name.rpartition(".")
+    before = dict(vars(pickles.ALLOWED[name]))
+    for state in (b"}(X\x01\x00\x00\x00aK\x01u", b"N}(X\x01\x00\x00\x00aK\x01u\x86"):
+        with pytest.raises(DataError, match="data_batch_1: expected"):
+            pickles.load(PATH, b"\x80\x02c" + f"{module}\n{function}\n".encode() + state + b"b.")
+    assert vars(pickles.ALLOWED[name]) == before
+
+
+def test_damaged_pickles_are_read_or_refused_and_never_raise_anything_else():
+    whole = pickle.dumps(VALUE, 2)
+    random = np.random.default_rng(0)
+    refused = 0
+    for _ in range(1000):
+        damaged = bytearray(whole)
+        for place in random.integers(0, len(whole), 3):
+            damaged[place] = random.integers(256)
+        try:
+            pickles.load(PATH, bytes(damaged))
+        except DataError:
+            refused += 1
+    assert refused > 500
+
+
+def test_one_damaged_number_does_not_ask_for_gigabytes():
+    with pytest.raises(DataError, match=r"a whole pickle; .*value number 4294967040 at byte 3"):
+        pickles.load(PATH, b"\x80\x02]r\x00\xff\xff\xff.")
 
 
 def test_damage_is_an_error_with_the_file():
