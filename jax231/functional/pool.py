@@ -1,0 +1,202 @@
+"""Pooling and its inverses. A maximum is taken over strided slices, one axis after the other."""
+
+import functools
+import math
+import operator
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, Integer
+
+from jax231.core.checks import is_concrete, require, require_rank
+from jax231.core.precision import statistics_dtype
+from jax231.functional.first_max import first_max, first_max_with_places
+from jax231.functional.shapes import Padding, Pair, conv_output_size, image_padding, image_pair
+from jax231.kernels.windows import shifted
+
+
+def max_pool(
+    x: Float[ArrayLike, "..."], window: Pair, *, stride: Pair | None = None, padding: Padding = "VALID"
+) -> Float[Array, "n oh ow c"]:
+    """Largest entry under each window; `stride` None is the window itself.
+
+    Padding is never chosen: the edge is repeated, which changes no maximum of a window that touches it.
+
+    Shapes:   (n, h, w, c) -> (n, oh, ow, c), sizes by `conv_output_size`; padding as in `conv2d`, below the window.
+    Gradient: goes to the first maximum in row-major order of the window. NaN stays NaN.
+    Raises:   ValueError for a wrong rank, a window larger than the padded image, padding as wide as the window.
+    """
+    x = jnp.asarray(x)
+    (kh, kw), (sh, sw), ends = _windows("max_pool", x, window, stride, padding)
+    x = jnp.pad(x, ends, mode="edge")
+    # The first row that holds the maximum, and in it the first column: row-major order, in kh + kw slices.
+    x = first_max(shifted(x, 2, kw, sw))
+    return first_max(shifted(x, 1, kh, sh))
+
+
+def max_pool_with_switches(
+    x: Float[ArrayLike, "..."], window: Pair, *, stride: Pair | None = None, padding: Padding = "VALID"
+) -> tuple[Float[Array, "n oh ow c"], Int[Array, "n oh ow c"]]:
+    """`max_pool`, and which pixel won each window: its flat index ``row * w + column`` within image and channel.
+
+    Shapes: (n, h, w, c) -> (n, oh, ow, c) twice; switches are int32.
+    Raises: ValueError as `max_pool`.
+    Source: Zeiler and Fergus 2014 (arXiv:1311.2901), section 2.1.
+    """
+    x = jnp.asarray(x)
+    (kh, kw), (sh, sw), ends = _windows("max_pool_with_switches", x, window, stride, padding)
+    h, w = x.shape[1:3]
+    x = jnp.pad(x, ends, mode="edge")
+    index = jnp.pad(jnp.arange(h * w, dtype=jnp.int32).reshape(1, h, w, 1), ends, mode="edge")
+    x, index = first_max_with_places(shifted(x, 2, kw, sw), shifted(index, 2, kw, sw))
+    return first_max_with_places(shifted(x, 1, kh, sh), shifted(index, 1, kh, sh))
+
+
+def avg_pool(
+    x: Float[ArrayLike, "..."],
+    window: Pair,
+    *,
+    stride: Pair | None = None,
+    padding: Padding = "VALID",
+    count_padding: bool = False,
+) -> Float[Array, "n oh ow c"]:
+    """Mean of the entries under each window; `stride` None is the window itself.
+
+    Padding does not count: a window over the edge divides by the number of its pixels (TensorFlow's convention). With
+    `count_padding` it divides by kh * kw always (PyTorch's default).
+
+    Shapes: (n, h, w, c) -> (n, oh, ow, c), as `max_pool`; narrow types are summed in float32.
+    Raises: ValueError as `max_pool`.
+    """
+    x = jnp.asarray(x)
+    (kh, kw), (sh, sw), ends = _windows("avg_pool", x, window, stride, padding)
+    total = jnp.pad(x.astype(statistics_dtype(x.dtype)), ends)
+    total = functools.reduce(operator.add, shifted(total, 2, kw, sw))
+    total = functools.reduce(operator.add, shifted(total, 1, kh, sh))
+    count = kh * kw if count_padding else _pixels(x.shape[1:3], (kh, kw), (sh, sw), ends).astype(total.dtype)
+    return (total / count).astype(x.dtype)
+
+
+def global_avg_pool(x: Float[ArrayLike, "..."]) -> Float[Array, "n c"]:
+    """Mean over all pixels of each channel, summed in float32 for narrow types.
+
+    Shapes: (n, h, w, c) -> (n, c).
+    Raises: ValueError for a wrong rank or an image without pixels.
+    """
+    x = jnp.asarray(x)
+    require_rank("global_avg_pool", 4, "n h w c", x=x)
+    require(math.prod(x.shape[1:3]) > 0, "global_avg_pool", "an image of at least one pixel", x=x)
+    return jnp.mean(x, (1, 2), dtype=statistics_dtype(x.dtype)).astype(x.dtype)
+
+
+def max_unpool(
+    y: Float[ArrayLike, "..."], switches: Integer[ArrayLike, "..."], shape: Sequence[int]
+) -> Float[Array, "n h w c"]:
+    """Put each entry of `y` at the pixel that its switch names, zero elsewhere.
+
+    Windows that overlap may name one pixel several times: it gets the mean of their entries. Straight after pooling
+    these are copies of one value, which so stands there once: inverse placement, as in PyTorch (which keeps whichever
+    comes last where they differ). The mean is linear in `y`, independent of any order, and the pseudo-inverse of
+    reading an image at the switches: of all images that come closest to `y` there, the smallest. The transpose of
+    that reading, with the sum in place of the mean, is the gradient of `max_pool`.
+
+    Shapes: y and switches (n, oh, ow, c), shape that of the pooled image, (n, h, w, c) or (h, w) -> (n, h, w, c).
+    Raises: ValueError where shapes do not fit, or a switch whose value is known lies outside [0, h * w).
+    Source: Zeiler and Fergus 2014 (arXiv:1311.2901); Badrinarayanan et al. 2017 (SegNet, arXiv:1511.00561).
+    """
+    where = "max_unpool"
+    y, places = jnp.asarray(y), jnp.asarray(switches)
+    require_rank(where, 4, "n oh ow c", y=y)
+    require(places.shape == y.shape, where, "one switch for each entry of y", y=y, switches=places)
+    require(jnp.issubdtype(places.dtype, jnp.integer), where, "integer switches", dtype=str(places.dtype))
+    n, _, _, c = y.shape
+    fits = len(shape) == 2 or (len(shape) == 4 and (shape[0], shape[3]) == (n, c))
+    require(fits, where, "shape as (n, h, w, c) with n and c of y, or (h, w)", y=y, shape=tuple(shape))
+    h, w = shape[-3:-1] if len(shape) == 4 else shape
+    if is_concrete(places) and places.size:
+        low, high = int(jnp.min(places)), int(jnp.max(places))
+        require(low >= 0 and high < h * w, where, f"switches within [0, {h * w})", smallest=low, largest=high)
+
+    pixel = (jnp.arange(n)[:, None, None], places.reshape(n, -1, c), jnp.arange(c))
+    entries = y.reshape(n, -1, c).astype(statistics_dtype(y.dtype))
+    empty = jnp.zeros((n, h * w, c), entries.dtype)
+    total, count = empty.at[pixel].add(entries), empty.at[pixel].add(1)
+    return (total / jnp.maximum(count, 1)).astype(y.dtype).reshape(n, h, w, c)
+
+
+def nearest_unpool(x: Float[ArrayLike, "..."], factor: Pair) -> Float[Array, "n oh ow c"]:
+    """Repeat every pixel over a block of `factor` (height, width).
+
+    Shapes: (n, h, w, c) -> (n, factor * h, factor * w, c).
+    Raises: ValueError for a wrong rank or a factor below 1.
+    """
+    x, (fh, fw) = _enlarged("nearest_unpool", x, factor)
+    n, h, w, c = x.shape
+    return jnp.broadcast_to(x[:, :, None, :, None], (n, h, fh, w, fw, c)).reshape(n, h * fh, w * fw, c)
+
+
+def bed_of_nails_unpool(x: Float[ArrayLike, "..."], factor: Pair) -> Float[Array, "n oh ow c"]:
+    """Put every pixel into the upper left corner of a block of zeros of `factor` (height, width).
+
+    Shapes: (n, h, w, c) -> (n, factor * h, factor * w, c).
+    Raises: ValueError for a wrong rank or a factor below 1.
+    """
+    x, (fh, fw) = _enlarged("bed_of_nails_unpool", x, factor)
+    return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (0, fh - 1, fh - 1), (0, fw - 1, fw - 1), (0, 0, 0)))
+
+
+def bilinear_upsample(x: Float[ArrayLike, "..."], factor: Pair) -> Float[Array, "n oh ow c"]:
+    """Interpolate linearly between pixel centres, along height, then along width.
+
+    Pixels are squares with centres at half integers: output i lies at ``(i + 1/2) / factor - 1/2`` of the input
+    (`jax.image.resize`, TensorFlow 2; PyTorch with ``align_corners=False``). Beyond the outermost centres the edge is
+    repeated.
+
+    Shapes: (n, h, w, c) -> (n, factor * h, factor * w, c); narrow types are interpolated in float32.
+    Raises: ValueError for a wrong rank or a factor below 1.
+    """
+    x, (fh, fw) = _enlarged("bilinear_upsample", x, factor)
+    wide = x.astype(statistics_dtype(x.dtype))
+    return _interpolated(_interpolated(wide, 1, fh), 2, fw).astype(x.dtype)
+
+
+def _windows(where: str, x: Array, window: Pair, stride: Pair | None, padding: Padding):
+    """Window and stride as pairs, and the padding of all four axes, checked."""
+    require_rank(where, 4, "n h w c", x=x)
+    window = image_pair(window, "window", where=where)
+    stride = window if stride is None else image_pair(stride, "stride", where=where)
+    ends = image_padding(x.shape[1:3], window, stride, padding, where=where)
+    for n, k, s, pad in zip(x.shape[1:3], window, stride, ends, strict=True):
+        require(
+            max(pad) < k, where, "padding below the window, so that every window sees a pixel", window=k, padding=pad
+        )
+        conv_output_size(n, k, s, pad, where=where)
+    return window, stride, ((0, 0), *ends, (0, 0))
+
+
+def _pixels(size: Sequence[int], window: Sequence[int], stride: Sequence[int], ends) -> np.ndarray:
+    """How many pixels of the image itself each window covers, (oh, ow, 1)."""
+    counts = []
+    for n, k, s, (low, high) in zip(size, window, stride, ends[1:3], strict=True):
+        start = np.arange(0, n + low + high - k + 1, s) - low
+        counts.append(np.minimum(start + k, n) - np.maximum(start, 0))
+    return np.outer(*counts)[..., None]
+
+
+def _enlarged(where: str, x: ArrayLike, factor: Pair) -> tuple[Array, tuple[int, int]]:
+    x = jnp.asarray(x)
+    require_rank(where, 4, "n h w c", x=x)
+    return x, image_pair(factor, "factor", where=where)
+
+
+def _interpolated(x: Array, axis: int, factor: int) -> Array:
+    """Each pixel makes `factor` outputs, between itself and the neighbour on the side where the output lies."""
+    size = x.shape[axis]
+    ends = [(1, 1) if a == axis else (0, 0) for a in range(x.ndim)]
+    before, _, after = shifted(jnp.pad(x, ends, mode="edge"), axis, 3)
+    offsets = (np.arange(factor) + 0.5) / factor - 0.5
+    outputs = [(1 - abs(t)) * x + abs(t) * (before if t < 0 else after) for t in offsets.tolist()]
+    return jnp.stack(outputs, axis + 1).reshape(*x.shape[:axis], size * factor, *x.shape[axis + 1 :])
