@@ -73,5 +73,6 @@ def require_labels(where: str, labels: Any, classes: int, name: str = "labels") 
         **{name: labels, "dtype": str(dtype)},
     )
     if is_concrete(labels) and np.size(labels):
-        low, high = int(np.min(labels)), int(np.max(labels))
+        values = np.asarray(labels)  # the reductions of a jax array would be traced inside jit
+        low, high = int(values.min()), int(values.max())
         require(low >= 0 and high < classes, where, f"{name} within [0, {classes})", smallest=low, largest=high)

@@ -9,6 +9,9 @@ import jax
 PyTree = Any
 """A nested container of arrays; `params` is a nested dict named by strings."""
 
+Scalar = jax.Array | float | int
+"""A number that may be traced; Python numbers do not widen the arrays that they meet."""
+
 Key = jax.Array
 """A typed PRNG key of `jax.random.key`."""
 

@@ -1,0 +1,260 @@
+"""Recurrences, all of one shape: ``(params, carry, x) -> (carry, y)``.
+
+A layer's params are ``{"wx": (d, g), "wh": (h, g), "b": (g,)}`` with g = h for the vanilla network and g = 4 h for the
+LSTM, whose columns are the gates i, f, o, g in the order of the course. The initial carry is an argument like any
+other: zeros, learned, or the end of the sequence before (truncated backpropagation).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from jax231.core.checks import require, require_labels, require_rank
+from jax231.core.precision import statistics_dtype
+from jax231.core.types import PyTree
+
+Params = Mapping[str, ArrayLike]
+"""The weights of one layer: wx, wh, b."""
+
+LSTMCarry = tuple[ArrayLike, ArrayLike]
+"""The hidden state and the cell, ``(h, c)``."""
+
+
+def rnn_step(
+    params: Params, h: Float[ArrayLike, "..."], x: Float[ArrayLike, "..."]
+) -> tuple[Float[Array, "n h"], Float[Array, "n h"]]:
+    """One step of the vanilla network, ``h' = tanh(x wx + h wh + b)``; return (h', h').
+
+    Shapes:    h (n, h), x (n, d) -> twice (n, h), in the dtype of h; sums in float32 for bfloat16 and float16.
+    Raises:    ValueError for parameters or states that do not fit.
+    Source:    CS231n, lecture 10.
+    """
+    require_rank("rnn_step", 2, "n d", x=x)
+    _require_layer("rnn_step", params, 1, x)
+    _require_states("rnn_step", params, x, h=h)
+    return _rnn_cell(params["wh"], jnp.asarray(h), _input_products(params, x))
+
+
+def lstm_step(
+    params: Params, carry: LSTMCarry, x: Float[ArrayLike, "..."]
+) -> tuple[tuple[Float[Array, "n h"], Float[Array, "n h"]], Float[Array, "n h"]]:
+    """One step of the LSTM from ``(h, c)``; return ((h', c'), h').
+
+    ``i, f, o = sigmoid``, ``g = tanh`` of the four blocks of ``x wx + h wh + b``;
+    ``c' = f * c + i * g`` and ``h' = o * tanh(c')``.
+
+    Shapes:    h and c (n, h), x (n, d) -> ((n, h), (n, h)), (n, h), in the dtypes of h and c; a float32 cell may go
+               with a bfloat16 h.
+    Raises:    ValueError for parameters or states that do not fit.
+    Source:    Hochreiter and Schmidhuber 1997; CS231n, lecture 10.
+    """
+    h, c = carry
+    require_rank("lstm_step", 2, "n d", x=x)
+    _require_layer("lstm_step", params, 4, x)
+    _require_states("lstm_step", params, x, h=h, c=c)
+    return _lstm_cell(params["wh"], (jnp.asarray(h), jnp.asarray(c)), _input_products(params, x))
+
+
+def rnn(
+    params: Params, h0: Float[ArrayLike, "..."], xs: Float[ArrayLike, "..."], *, mask: ArrayLike | None = None
+) -> tuple[Float[Array, "n h"], Float[Array, "n t h"]]:
+    """Run `rnn_step` over time; return the last state and all outputs.
+
+    Where the boolean `mask` is false the carry stays as it is and the output is zero: sequences of different length
+    are padded at the end, and the returned state is that after each one's own last step.
+
+    Shapes:    h0 (n, h), xs (n, t, d), mask (n, t) -> (n, h), (n, t, h).
+    Cost:      the input products of all steps are one matrix product before the scan, and so is the gradient of wx.
+    Raises:    ValueError for parameters, states or a mask that do not fit.
+    """
+    _require_sequence("rnn", params, 1, xs, mask)
+    _require_states("rnn", params, xs, h0=h0)
+    return _scan(_rnn_cell, params, jnp.asarray(h0), xs, mask)
+
+
+def lstm(
+    params: Params, carry: LSTMCarry, xs: Float[ArrayLike, "..."], *, mask: ArrayLike | None = None
+) -> tuple[tuple[Float[Array, "n h"], Float[Array, "n h"]], Float[Array, "n t h"]]:
+    """Run `lstm_step` over time from ``(h0, c0)``; return the last carry and all outputs. The mask is as in `rnn`.
+
+    Shapes:    h0 and c0 (n, h), xs (n, t, d), mask (n, t) -> ((n, h), (n, h)), (n, t, h).
+    Cost:      the input products of all steps are one matrix product before the scan, and so is the gradient of wx.
+    Raises:    ValueError for parameters, states or a mask that do not fit.
+    """
+    h0, c0 = carry
+    _require_sequence("lstm", params, 4, xs, mask)
+    _require_states("lstm", params, xs, h0=h0, c0=c0)
+    return _scan(_lstm_cell, params, (jnp.asarray(h0), jnp.asarray(c0)), xs, mask)
+
+
+def stacked_rnn_step(
+    layers: Sequence[Params], hs: Sequence[ArrayLike], x: Float[ArrayLike, "..."]
+) -> tuple[tuple[Array, ...], Float[Array, "n h"]]:
+    """One step of a multilayer network: each layer reads the new state of the one below; return (states, top state).
+
+    Shapes:    one h (n, h_l) for each layer, x (n, d) -> the same states, (n, h_top).
+    Source:    CS231n, lecture 10: ``h_t^l = tanh(W^l [h_t^(l-1); h_(t-1)^l])``, W^l being wx above wh.
+    """
+    return _stack("stacked_rnn_step", rnn_step, layers, hs, x)
+
+
+def stacked_lstm_step(
+    layers: Sequence[Params], carries: Sequence[LSTMCarry], x: Float[ArrayLike, "..."]
+) -> tuple[tuple[tuple[Array, Array], ...], Float[Array, "n h"]]:
+    """One step of a multilayer LSTM: each layer reads the new h of the one below; return (carries, top h).
+
+    Shapes:    one (h, c) for each layer, x (n, d) -> the same carries, (n, h_top).
+    """
+    return _stack("stacked_lstm_step", lstm_step, layers, carries, x)
+
+
+def stacked_rnn(
+    layers: Sequence[Params],
+    h0s: Sequence[ArrayLike],
+    xs: Float[ArrayLike, "..."],
+    *,
+    mask: ArrayLike | None = None,
+) -> tuple[tuple[Array, ...], Float[Array, "n t h"]]:
+    """Run a multilayer network over time, layer by layer; return each layer's last state and the top outputs.
+
+    Shapes:    one h0 (n, h_l) for each layer, xs (n, t, d), mask (n, t) as in `rnn` -> the same states, (n, t, h_top).
+    """
+    return _stack("stacked_rnn", rnn, layers, h0s, xs, mask=mask)
+
+
+def stacked_lstm(
+    layers: Sequence[Params],
+    carries: Sequence[LSTMCarry],
+    xs: Float[ArrayLike, "..."],
+    *,
+    mask: ArrayLike | None = None,
+) -> tuple[tuple[tuple[Array, Array], ...], Float[Array, "n t h"]]:
+    """Run a multilayer LSTM over time, layer by layer; return each layer's last carry and the top outputs.
+
+    Shapes:    one (h0, c0) for each layer, xs (n, t, d), mask (n, t) as in `rnn` -> the same carries, (n, t, h_top).
+    """
+    return _stack("stacked_lstm", lstm, layers, carries, xs, mask=mask)
+
+
+def rnn_zero_carry(params: Params, n: int) -> Float[Array, "n h"]:
+    """The state of zeros for `n` sequences, in the dtype of the weights; of a stack, one call a layer."""
+    wh = jnp.asarray(params["wh"])
+    return jnp.zeros((n, wh.shape[0]), wh.dtype)
+
+
+def lstm_zero_carry(params: Params, n: int) -> tuple[Float[Array, "n h"], Float[Array, "n h"]]:
+    """Hidden state and cell of zeros for `n` sequences, in the dtype of the weights; of a stack, one call a layer."""
+    return rnn_zero_carry(params, n), rnn_zero_carry(params, n)
+
+
+def output_map(params: Params, h: Float[ArrayLike, "*batch h"]) -> Float[Array, "*batch k"]:
+    """Read scores from hidden states, ``y = h wy``, plus b where `params` has one.
+
+    Shapes:    h (..., h) with params {"wy": (h, k), "b": (k,)} -> (..., k), in the dtype of h.
+    Raises:    ValueError for parameters that do not fit.
+    Source:    CS231n, lecture 10: ``y = W_hy h``.
+    """
+    where, h = "output_map", jnp.asarray(h)
+    require("wy" in params, where, "params with wy and perhaps b", params=dict(params))
+    wy = jnp.asarray(params["wy"])
+    require(wy.ndim == 2 and h.shape[-1:] == wy.shape[:1], where, "wy (h, k) for h (..., h)", h=h, wy=wy)
+    y = _product(h, wy)
+    if "b" in params:
+        require(jnp.shape(params["b"]) == wy.shape[1:], where, "b (k,) for wy (h, k)", wy=wy, b=params["b"])
+        y = y + jnp.asarray(params["b"])
+    return y.astype(h.dtype)
+
+
+def embedding(table: Float[ArrayLike, "..."], tokens: ArrayLike) -> Float[Array, "*batch d"]:
+    """The rows of the table at the given tokens.
+
+    Shapes:    table (v, d), integer tokens (...) -> (..., d).
+    Gradient:  adds up over the places where a token stands.
+    Raises:    ValueError for tokens that are not integers, or out of range where they can be seen; a traced token out
+               of range gives a row of NaN.
+    """
+    table = jnp.asarray(table)
+    require_rank("embedding", 2, "v d", table=table)
+    require_labels("embedding", tokens, table.shape[0], "tokens")
+    return table.at[jnp.asarray(tokens)].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+
+
+def _product(x: ArrayLike, w: ArrayLike) -> Array:
+    """A matrix product that is summed, and returned, in float32 for bfloat16 and float16."""
+    return jnp.matmul(x, w, preferred_element_type=statistics_dtype(jnp.result_type(x, w)))
+
+
+def _input_products(params: Params, x: ArrayLike) -> Array:
+    return _product(x, params["wx"]) + jnp.asarray(params["b"])
+
+
+def _rnn_cell(wh: ArrayLike, h: Array, product: Array) -> tuple[Array, Array]:
+    h = jnp.tanh(product + _product(h, wh)).astype(h.dtype)
+    return h, h
+
+
+def _lstm_cell(wh: ArrayLike, carry: tuple[Array, Array], product: Array) -> tuple[tuple[Array, Array], Array]:
+    h, c = carry
+    i, f, o, g = jnp.split(product + _product(h, wh), 4, axis=-1)
+    cell = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    h = (jax.nn.sigmoid(o) * jnp.tanh(cell)).astype(h.dtype)
+    return (h, cell.astype(c.dtype)), h
+
+
+def _scan(cell: Callable, params: Params, carry: PyTree, xs: ArrayLike, mask: ArrayLike | None) -> tuple[PyTree, Array]:
+    """Run a cell over the second axis of xs."""
+    products = _input_products(params, jnp.swapaxes(jnp.asarray(xs), 0, 1))
+    wh = params["wh"]
+
+    def step(carry: PyTree, product: Array) -> tuple[PyTree, Array]:
+        return cell(wh, carry, product)
+
+    def masked_step(carry: PyTree, now: tuple[Array, Array]) -> tuple[PyTree, Array]:
+        product, alive = now
+        new, y = cell(wh, carry, product)
+        return jax.tree.map(lambda a, b: jnp.where(alive, a, b), new, carry), jnp.where(alive, y, 0)
+
+    if mask is None:
+        carry, ys = jax.lax.scan(step, carry, products)
+    else:
+        carry, ys = jax.lax.scan(masked_step, carry, (products, jnp.swapaxes(jnp.asarray(mask), 0, 1)[..., None]))
+    return carry, jnp.swapaxes(ys, 0, 1)
+
+
+def _stack(where: str, run: Callable, layers: Sequence[Params], carries: Sequence, x: ArrayLike, **options) -> tuple:
+    fits = len(layers) == len(carries) >= 1
+    require(fits, where, "one carry for each of one or more layers", layers=len(layers), carries=len(carries))
+    new = []
+    for params, carry in zip(layers, carries, strict=True):
+        carry, x = run(params, carry, x, **options)
+        new.append(carry)
+    return tuple(new), x
+
+
+def _require_layer(where: str, params: Params, gates: int, x: ArrayLike) -> None:
+    require({"wx", "wh", "b"} <= params.keys(), where, "params with wx, wh and b", params=dict(params))
+    wx, wh, b = (params[name] for name in ("wx", "wh", "b"))
+    d = jnp.shape(x)[-1]
+    h = jnp.shape(wh)[0] if jnp.ndim(wh) else 0
+    fits = jnp.shape(wx) == (d, gates * h) and jnp.shape(wh) == (h, gates * h) and jnp.shape(b) == (gates * h,)
+    width = "h" if gates == 1 else f"{gates}h"
+    require(fits, where, f"wx (d, {width}), wh (h, {width}), b ({width},) for x (..., d)", wx=wx, wh=wh, b=b, x=x)
+
+
+def _require_sequence(where: str, params: Params, gates: int, xs: ArrayLike, mask: ArrayLike | None) -> None:
+    require_rank(where, 3, "n t d", xs=xs)
+    _require_layer(where, params, gates, xs)
+    if mask is not None:
+        fits = jnp.shape(mask) == jnp.shape(xs)[:2] and jnp.result_type(mask) == jnp.bool_
+        require(fits, where, "a mask of booleans (n, t) for xs (n, t, d)", mask=mask, xs=xs)
+
+
+def _require_states(where: str, params: Params, x: ArrayLike, **states: ArrayLike) -> None:
+    n, h = jnp.shape(x)[0], jnp.shape(params["wh"])[0]
+    for name, state in states.items():
+        require(
+            jnp.shape(state) == (n, h), where, f"{name} of shape {(n, h)}, one state a sequence", **{name: state}, x=x
+        )
