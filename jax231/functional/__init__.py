@@ -12,8 +12,19 @@ from jax231.functional.activations import (
     tanh,
 )
 from jax231.functional.conv import conv1d, conv2d, conv2d_transpose
+from jax231.functional.dropout import drop_path, dropconnect, dropconnect_mean, dropout, stochastic_depth
 from jax231.functional.first_max import first_max
 from jax231.functional.linear import affine, append_ones
+from jax231.functional.losses import (
+    binary_cross_entropy,
+    mean_squared_error,
+    multiclass_hinge,
+    pixelwise_cross_entropy,
+    sequence_cross_entropy,
+    softmax_cross_entropy,
+    squared_hinge,
+)
+from jax231.functional.norm import batch_norm_eval, batch_norm_train, group_norm, layer_norm, local_response_norm
 from jax231.functional.pool import (
     avg_pool,
     bed_of_nails_unpool,
@@ -24,6 +35,21 @@ from jax231.functional.pool import (
     max_unpool,
     nearest_unpool,
 )
+from jax231.functional.recurrent import (
+    embedding,
+    lstm,
+    lstm_step,
+    lstm_zero_carry,
+    output_map,
+    rnn,
+    rnn_step,
+    rnn_zero_carry,
+    stacked_lstm,
+    stacked_lstm_step,
+    stacked_rnn,
+    stacked_rnn_step,
+)
+from jax231.functional.regularizers import elastic_net, l1, l2, max_norm, objective
 from jax231.functional.shapes import ReceptiveField, conv_output_size, conv_transpose_output_size, receptive_field
 
 __all__ = [
@@ -31,27 +57,61 @@ __all__ = [
     "affine",
     "append_ones",
     "avg_pool",
+    "batch_norm_eval",
+    "batch_norm_train",
     "bed_of_nails_unpool",
     "bilinear_upsample",
+    "binary_cross_entropy",
     "conv1d",
     "conv2d",
     "conv2d_transpose",
     "conv_output_size",
     "conv_transpose_output_size",
+    "drop_path",
+    "dropconnect",
+    "dropconnect_mean",
+    "dropout",
+    "elastic_net",
     "elu",
+    "embedding",
     "first_max",
     "global_avg_pool",
+    "group_norm",
+    "l1",
+    "l2",
+    "layer_norm",
     "leaky_relu",
+    "local_response_norm",
     "log_softmax",
+    "lstm",
+    "lstm_step",
+    "lstm_zero_carry",
+    "max_norm",
     "max_pool",
     "max_pool_with_switches",
     "max_unpool",
     "maxout",
+    "mean_squared_error",
+    "multiclass_hinge",
     "nearest_unpool",
+    "objective",
+    "output_map",
+    "pixelwise_cross_entropy",
     "prelu",
     "receptive_field",
     "relu",
+    "rnn",
+    "rnn_step",
+    "rnn_zero_carry",
+    "sequence_cross_entropy",
     "sigmoid",
     "softmax",
+    "softmax_cross_entropy",
+    "squared_hinge",
+    "stacked_lstm",
+    "stacked_lstm_step",
+    "stacked_rnn",
+    "stacked_rnn_step",
+    "stochastic_depth",
     "tanh",
 ]
