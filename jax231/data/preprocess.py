@@ -12,6 +12,7 @@
 """
 
 import io
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from jaxtyping import Float, Float64
 
 from jax231.core.checks import require
 from jax231.core.files import write_whole
+from jax231.data.errors import DataError, demand
 
 NAMES = ("none", "mean_image", "per_channel_mean", "per_channel", "standardize", "pca", "whiten")
 BLOCK = 4096  # examples that are in memory as float64 at a time
@@ -94,9 +96,17 @@ def save(stats: Stats, path: Path) -> None:
 
 
 def load(path: Path) -> Stats:
-    """Read what `save` wrote, bit for bit."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return Stats(str(arrays["name"]), arrays["mean"], arrays["scale"], arrays["basis"])
+    """Read what `save` wrote, bit for bit.
+
+    Raises:    DataError for a file that is damaged or something else.
+    """
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            stats = Stats(str(arrays["name"]), arrays["mean"], arrays["scale"], arrays["basis"])
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(path, "statistics of preprocessing", str(error) or type(error).__name__) from error
+    demand(stats.name in NAMES, path, "statistics of one of " + ", ".join(NAMES), stats.name)
+    return stats
 
 
 def _centred(x: np.ndarray, mean: np.ndarray) -> Iterator[np.ndarray]:

@@ -6,7 +6,7 @@ the folder that JAX231_DATA names, else in the user's cache folder, where `jax23
 
 import difflib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from jax231.data import digits as embedded
 from jax231.data import text
@@ -22,10 +22,10 @@ NAMES = ("digits", *CATALOG)
 
 
 class FileReport(NamedTuple):
-    """One file: `status` is found, differs (not the official digest), corrupt or missing; `note` says more."""
+    """One file: `differs` means right in structure without the official digest; `note` says more."""
 
     name: str
-    status: str
+    status: Literal["found", "differs", "corrupt", "missing"]
     note: str
 
 

@@ -1,10 +1,12 @@
 """The embedded digits: scikit-learn's own, split the same way for ever."""
 
 import hashlib
+import importlib.util
 
 import numpy as np
 import pytest
 
+from jax231.data import digits as embedded
 from jax231.data.digits import digits
 
 
@@ -34,6 +36,15 @@ def test_the_stated_split():
     np.testing.assert_array_equal(other.test.images, test.images)
 
 
+def test_other_digits_are_noted(monkeypatch, caplog):
+    usual = embedded._table()
+    assert digits().digests == {"digits.csv": embedded.SHA256}
+    assert not caplog.records
+    monkeypatch.setattr(embedded, "_table", lambda: usual[::-1])
+    assert digits().digests != {"digits.csv": embedded.SHA256}
+    assert "digits: scikit-learn's table has SHA-256" in caplog.text
+
+
 def test_no_image_is_in_two_parts():
     parts = digits().split(validation=100, seed=3)
     seen = [image.tobytes() for part in parts for image in part.images]
@@ -41,8 +52,6 @@ def test_no_image_is_in_two_parts():
 
 
 def test_without_the_file_the_library_is_asked(monkeypatch):
-    import importlib.util
-
     usual = digits()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     again = digits()

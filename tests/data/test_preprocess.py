@@ -5,6 +5,7 @@ import pytest
 
 from jax231.data import preprocess
 from jax231.data.digits import digits
+from jax231.data.errors import DataError
 
 RNG = np.random.default_rng(0)
 IMAGES = (RNG.normal(size=(50, 4, 3, 2)) @ np.array([[40.0, 9.0], [0.0, 25.0]]) + 128).clip(0, 255).astype(np.uint8)
@@ -94,6 +95,22 @@ def test_saved_statistics_come_back_bit_for_bit(name, tmp_path):
     assert again.name == name
     np.testing.assert_array_equal(preprocess.apply(again, IMAGES), preprocess.apply(stats, IMAGES))
     assert [p.name for p in tmp_path.iterdir()] == ["stats.npz"]
+
+
+def test_a_damaged_file_of_statistics_is_named(tmp_path):
+    path = tmp_path / "stats.npz"
+    preprocess.save(preprocess.fit("whiten", IMAGES), path)
+    whole = path.read_bytes()
+    for content in (b"", b"text", whole[:-50], whole[:200], whole[:300] + b"????????" + whole[308:]):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"stats.npz: expected statistics of preprocessing; found"):
+            preprocess.load(path)
+    np.savez(path, name="zca", mean=0.0, scale=1.0, basis=np.zeros((0, 0)))
+    with pytest.raises(DataError, match=r"expected statistics of one of none, .*; found zca"):
+        preprocess.load(path)
+    np.savez(path, weights=np.ones(3))
+    with pytest.raises(DataError, match=r"expected statistics of preprocessing; found .*name"):
+        preprocess.load(path)
 
 
 def test_the_input_is_left_alone():

@@ -5,6 +5,8 @@ import json
 import logging
 import pickle
 import struct
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -200,6 +202,13 @@ def test_the_list_is_json_and_says_where(small, tmp_path):
     assert (rows["digits"].train, rows["digits"].test) == (1497, 300)
     assert sources.check("digits").usable
     json.dumps(sources.check("mnist", tmp_path)._asdict())
+
+
+def test_nothing_heavy_is_imported_until_it_is_used():
+    code = "import sys; from jax231.data import fetch, folders, sources; sources.listing(); print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "jax231.data.pickles" in modules
+    assert not {"sklearn", "PIL", "pandas", "optax", "flax"} & set(modules)
 
 
 def test_the_table_agrees_with_its_readers():
