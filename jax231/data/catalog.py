@@ -1,6 +1,7 @@
 """The table of data sets with official files: where they come from, how they are laid out, how each file is read."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -13,18 +14,29 @@ Parts = tuple[Examples, Examples, tuple[str, ...]]
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
-def _idx_parts(classes, train_images, train_labels, test_images, test_labels) -> Parts:
+def _idx_parts(
+    classes: tuple[str, ...],
+    train_images: np.ndarray,
+    train_labels: np.ndarray,
+    test_images: np.ndarray,
+    test_labels: np.ndarray,
+) -> Parts:
     return Examples(train_images, train_labels), Examples(test_images, test_labels), classes
 
 
-def _cifar_parts(*parsed) -> Parts:
+def _cifar_parts(*parsed: Any) -> Parts:
     *batches, test, names = parsed
     images = np.concatenate([batch.images for batch in batches])
     return Examples(images, np.concatenate([batch.labels for batch in batches])), test, names
 
 
 def _mnist_like(
-    name: str, source: Source, classes: tuple[str, ...], folders: tuple[str, ...], mirrors: tuple[str, ...], facts
+    name: str,
+    source: Source,
+    classes: tuple[str, ...],
+    folders: tuple[str, ...],
+    mirrors: tuple[str, ...],
+    facts: dict[str, tuple[int, str]],
 ) -> Entry:
     """Four IDX files of 60,000 and 10,000 images 28x28; `facts` are size and SHA-256 of each."""
     files, downloads = [], []
@@ -32,11 +44,18 @@ def _mnist_like(
         reader = partial(idx.images, shape=(28, 28)) if "images" in stem else partial(idx.labels, classes=10)
         files.append(File(f"{stem}-ubyte.gz", f"sha256:{sha256}", partial(reader, count=count)))
         urls = tuple(f"{mirror}/{stem}-ubyte.gz" for mirror in mirrors)
-        downloads.append(Download(f"{folders[0]}/{stem}-ubyte.gz", urls, f"sha256:{sha256}", size))
-    edition = Edition(folders, tuple(files), partial(_idx_parts, classes))
+        downloads.append(Download(f"{stem}-ubyte.gz", urls, f"sha256:{sha256}", size))
     return Entry(
-        name, "images", source, (28, 28, 1), 10, (60_000, 10_000), 10_000, (edition,), tuple(downloads)
-    )  # fmt: skip
+        name=name,
+        kind="images",
+        source=source,
+        shape=(28, 28, 1),
+        classes=10,
+        examples=(60_000, 10_000),
+        held_out=10_000,
+        editions=(Edition(folders, tuple(files), partial(_idx_parts, classes)),),
+        downloads=tuple(downloads),
+    )
 
 
 MNIST = _mnist_like(
@@ -188,7 +207,7 @@ TINY_SHAKESPEARE = Entry(
     ),
     downloads=(
         Download(
-            "tiny_shakespeare/input.txt",
+            "input.txt",
             ("https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",),
             SHAKESPEARE_SHA256,
             1_115_394,

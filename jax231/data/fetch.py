@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from jax231.data import sources
 from jax231.data.errors import DataError, FetchError
-from jax231.data.locate import Download, Entry, data_folder
+from jax231.data.locate import Download, Entry, data_folder, place
 
 PIECE = 1 << 18
 TIMEOUT = 30  # seconds without a byte
@@ -34,18 +34,32 @@ def fetch(name: str, data_dir: str | Path | None = None, progress: Progress | No
     report = sources.check(name, data_dir)
     if report.usable:
         return report
-    root = data_folder(data_dir)
-    known = sources.entry(name)
+    root, known = data_folder(data_dir), sources.entry(name)
+    folder = place(known, root).folder
     needed = {file.name.removesuffix(".gz") for file in report.files if file.status in ("missing", "corrupt")}
     for download in known.downloads:
-        if download.archive or Path(download.name).name.removesuffix(".gz") in needed:
-            _fetch_one(known, download, root, progress or (lambda file, done, total: None))
+        if download.archive:
+            _fetch_archive(known, download, root, progress)
+        elif download.name.removesuffix(".gz") in needed:
+            _fetch_one(known, download, folder, progress)
     return sources.check(name, data_dir)
 
 
-def _fetch_one(known: Entry, download: Download, root: Path, progress: Progress) -> None:
-    target = root / download.name
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _fetch_archive(known: Entry, download: Download, root: Path, progress: Progress | None) -> None:
+    """Unpack the archive that a user has put there, else download it, unpack it and remove it again."""
+    archive = root / download.name
+    was_there = archive.is_file() and _digest(archive, download) == download.digest
+    if not was_there:
+        _fetch_one(known, download, root, progress)
+    _unpack(archive, known, root)
+    if not was_there:
+        archive.unlink()
+
+
+def _fetch_one(known: Entry, download: Download, folder: Path, progress: Progress | None) -> None:
+    """Download one file into `folder`, whole and with the right digest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / download.name
     part = target.with_name(target.name + ".part")
     with part.open("ab") as file:
         _lock(file, known, part)
@@ -58,19 +72,15 @@ def _fetch_one(known: Entry, download: Download, root: Path, progress: Progress)
             else:
                 break
         else:
-            raise FetchError(_by_hand(known, download, root, sorted(set(failures), key=failures.index)))
+            raise FetchError(_by_hand(known, download, folder, list(dict.fromkeys(failures))))
         file.flush()
         os.fsync(file.fileno())
         found = _digest(part, download)
         if found != download.digest:
             part.unlink()
-            problem = f"expected {download.digest}, found {found} ({file.tell()} bytes; removed)"
-            raise FetchError(_by_hand(known, download, root, [f"{part}: {problem}"]))
-        if download.archive:
-            _unpack(part, known, root)
-            part.unlink()
-        else:
-            part.replace(target)
+            problem = f"{part}: expected {download.digest}, found {found} ({file.tell()} bytes; removed)"
+            raise FetchError(_by_hand(known, download, folder, [problem]))
+        part.replace(target)
 
 
 def _lock(file: BinaryIO, known: Entry, part: Path) -> None:
@@ -83,7 +93,7 @@ def _lock(file: BinaryIO, known: Entry, part: Path) -> None:
         raise FetchError(f"{known.name}: another process is downloading {part}") from None
 
 
-def _transfer(url: str, file: BinaryIO, download: Download, progress: Progress) -> None:
+def _transfer(url: str, file: BinaryIO, download: Download, progress: Progress | None) -> None:
     """Append to `file` what is missing of `url`; OSError where the connection ends early."""
     done = file.seek(0, os.SEEK_END)
     if done >= download.size:  # whole already, or too long: the digest decides
@@ -97,7 +107,8 @@ def _transfer(url: str, file: BinaryIO, download: Download, progress: Progress) 
         while piece := answer.read(PIECE):
             file.write(piece)
             done += len(piece)
-            progress(download.name, done, download.size)
+            if progress is not None:
+                progress(download.name, done, download.size)
     if done < download.size:
         raise ConnectionError(f"the connection ended after {done} of {download.size} bytes")
 
@@ -131,10 +142,9 @@ def _unpack(archive: Path, known: Entry, root: Path) -> None:
             shutil.move(Path(scratch, folder, file.name), root / folder / file.name)
 
 
-def _by_hand(known: Entry, download: Download, root: Path, problems: list[str]) -> str:
-    file = Path(download.name).name
-    what = "unpack it there" if download.archive else f"as {download.name}"
+def _by_hand(known: Entry, download: Download, folder: Path, problems: list[str]) -> str:
+    again = ", then fetch again: it is unpacked from there" if download.archive else ""
     return (
-        f"{known.name}: could not download {file} ({'; '.join(problems)}). Without a network, bring the file "
-        f"({download.size} bytes, {download.digest}) from {download.urls[0]} and put it into {root}, {what}"
+        f"{known.name}: could not download {download.name} ({'; '.join(problems)}). Without a network, bring the file "
+        f"({download.size} bytes, {download.digest}) from {download.urls[0]} and put it into {folder}{again}"
     )

@@ -30,7 +30,7 @@ class Edition(NamedTuple):
 
 
 class Download(NamedTuple):
-    """A file to download: its place under the data folder, mirrors, official digest and size; archives are unpacked."""
+    """A file to download: its name, mirrors, official digest and size; an archive is unpacked in the data folder."""
 
     name: str
     urls: tuple[str, ...]

@@ -120,38 +120,34 @@ def check(name: str, data_dir: str | Path | None = None) -> Report:
 def listing(data_dir: str | Path | None = None) -> list[Row]:
     """One row a data set: what it is, and where it was found or how to get it. Files are not opened."""
     root = data_folder(data_dir)
-    train = embedded.COUNT - embedded.TEST
-    shape, source = list(embedded.SHAPE), embedded.SOURCE
     rows = [
         Row(
-            "digits",
-            source.title,
-            "images",
-            train,
-            embedded.TEST,
-            shape,
-            10,
-            source.licence,
-            "scikit-learn",
-            "built in",
+            name="digits",
+            title=embedded.SOURCE.title,
+            kind="images",
+            train=embedded.COUNT - embedded.TEST,
+            test=embedded.TEST,
+            shape=list(embedded.SHAPE),
+            classes=10,
+            licence=embedded.SOURCE.licence,
+            place="scikit-learn",
+            note="built in",
         )
     ]
     for known in CATALOG.values():
         found = place(known, root)
         megabytes = sum(download.size for download in known.downloads) / 1e6
-        note = f"jax231 data fetch {known.name} ({megabytes:.0f} MB)" if found.missing else "found"
-        folder = "" if found.missing else str(found.folder)
-        rows.append(
-            Row(
-                known.name,
-                known.source.title,
-                known.kind,
-                *known.examples,
-                list(known.shape),
-                known.classes,
-                known.source.licence,
-                folder,
-                note,
-            )
+        row = Row(
+            name=known.name,
+            title=known.source.title,
+            kind=known.kind,
+            train=known.examples[0],
+            test=known.examples[1],
+            shape=list(known.shape),
+            classes=known.classes,
+            licence=known.source.licence,
+            place="" if found.missing else str(found.folder),
+            note=f"jax231 data fetch {known.name} ({megabytes:.0f} MB)" if found.missing else "found",
         )
+        rows.append(row)
     return rows

@@ -97,7 +97,7 @@ def test_a_whole_download_with_progress(monkeypatch, server, tmp_path):
     assert report.usable
     assert [file.status for file in report.files] == ["found"]
     assert contents(tmp_path) == ["new/tiny_shakespeare/input.txt"]
-    assert told[-1] == ("tiny_shakespeare/input.txt", len(CONTENT), len(CONTENT))
+    assert told[-1] == ("input.txt", len(CONTENT), len(CONTENT))
     assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
     fetch("tiny_shakespeare", tmp_path / "new")
     assert server.seen == [""]  # what is there is not asked for again
@@ -150,7 +150,7 @@ def test_other_content_is_refused_and_removed(monkeypatch, server, tmp_path):
         FetchError, match=r"input.txt.part: expected sha256:[0-9a-f]+, found sha256:.*removed"
     ) as caught:
         fetch("tiny_shakespeare", tmp_path)
-    assert f"put it into {tmp_path}, as tiny_shakespeare/input.txt" in str(caught.value)
+    assert f"put it into {tmp_path / 'tiny_shakespeare'}" in str(caught.value)
     assert contents(tmp_path) == []
 
 
@@ -178,7 +178,7 @@ def test_no_network_says_what_to_put_where(monkeypatch, server, tmp_path):
         fetch("tiny_shakespeare", tmp_path)
     message = str(caught.value)
     assert "Without a network, bring the file (1000000 bytes, sha256:" in message
-    assert f"from http://127.0.0.1:1/input.txt and put it into {tmp_path}, as tiny_shakespeare/input.txt" in message
+    assert f"from http://127.0.0.1:1/input.txt and put it into {tmp_path / 'tiny_shakespeare'}" in message
     assert message.count("127.0.0.1:1/input.txt: ") == 1
 
 
@@ -194,6 +194,18 @@ def test_a_second_download_at_the_same_time_is_refused(monkeypatch, server, tmp_
 
     assert fetch("tiny_shakespeare", tmp_path, meanwhile).usable
     assert seen
+
+
+def test_a_missing_file_joins_those_that_are_there(monkeypatch, server, tmp_path):
+    offer(monkeypatch, server)
+    entry = catalog.CATALOG["tiny_shakespeare"]
+    second = File("notes.txt", "", lambda path, content: content)
+    edition = Edition(("usual", "there"), (*entry.editions[0].files, second), lambda *parsed: parsed)
+    monkeypatch.setitem(catalog.CATALOG, entry.name, entry._replace(editions=(edition,)))
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "notes.txt").write_text("kept")
+    assert fetch("tiny_shakespeare", tmp_path).usable
+    assert contents(tmp_path) == ["there/input.txt", "there/notes.txt"]
 
 
 def packed(members):
@@ -225,11 +237,22 @@ def test_an_archive_is_unpacked_into_place(monkeypatch, server, tmp_path):
     assert contents(tmp_path) == [f"cifar-10-batches-py/{name}" for name in ("mine", "one", "two")]
 
 
+def test_an_archive_that_was_brought_by_hand_is_unpacked_and_kept(monkeypatch, server, tmp_path):
+    archive = packed({f"cifar-10-batches-py/{name}": name.encode() for name in ("one", "two")})
+    offer_archive(monkeypatch, server, archive)
+    del server.files["c.tar.gz"]
+    with pytest.raises(FetchError, match=f"put it into {tmp_path}, then fetch again: it is unpacked from there"):
+        fetch("cifar10", tmp_path)
+    (tmp_path / "cifar-10-python.tar.gz").write_bytes(archive)
+    assert fetch("cifar10", tmp_path).usable
+    assert "cifar-10-python.tar.gz" in contents(tmp_path)
+
+
 def test_an_archive_cannot_write_elsewhere(monkeypatch, server, tmp_path):
     offer_archive(monkeypatch, server, packed({"../outside": b"x", "cifar-10-batches-py/one": b"1"}))
-    with pytest.raises(ValueError, match=r"cifar-10-python.tar.gz.part: expected a tar archive .* outside"):
+    with pytest.raises(ValueError, match=r"cifar-10-python.tar.gz: expected a tar archive .* outside"):
         fetch("cifar10", tmp_path / "data")
-    assert contents(tmp_path) == ["data/cifar-10-python.tar.gz.part"]
+    assert contents(tmp_path) == ["data/cifar-10-python.tar.gz"]
 
 
 def test_digits_need_no_download(tmp_path):
