@@ -244,7 +244,30 @@ def test_a_float32_cell_goes_with_a_bfloat16_hidden_state():
 def test_derivatives(run, step, params, carry):
     args = jax.tree.map(jnp.asarray, (params, carry, XS[:, :3]))
     assert_derivatives(run, *args)
-    assert_derivatives(lambda *a: run(*a, mask=MASK[:, :3]), *args)
+    gaps = np.array([[True, False, True], [True, True, False], [False, False, False]])
+    assert_derivatives(lambda *a: run(*a, mask=gaps), *args)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(("run", "step", "params", "carry"), KINDS)
+def test_derivatives_through_the_scan_are_those_of_the_loop_also_under_vmap(run, step, params, carry):
+    params, carry, xs = jax.tree.map(jnp.asarray, (params, carry, XS[:, :3]))
+    lanes = jax.tree.map(lambda p: jnp.stack([p, 0.5 * p]), params)
+
+    def by_scan(params):
+        return jnp.square(run(params, carry, xs)[1]).sum()
+
+    def by_loop(params):
+        state, total = carry, 0.0
+        for t in range(3):
+            state, y = step(params, state, xs[:, t])
+            total += jnp.square(y).sum()
+        return total
+
+    def product(loss):
+        return jax.jit(jax.vmap(lambda p: jax.jvp(jax.grad(loss), (p,), (p,))))(lanes)
+
+    chex.assert_trees_all_close(product(by_scan), product(by_loop), rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.usefixtures("x64")
