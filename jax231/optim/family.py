@@ -21,7 +21,7 @@ import optax
 from jaxtyping import Array, Int
 
 from jax231.core import tree
-from jax231.core.checks import require
+from jax231.core.checks import require, require_nonnegative, require_rate
 from jax231.core.types import PyTree
 from jax231.optim.dtypes import keep_dtypes
 from jax231.optim.root import divide_by_root
@@ -100,9 +100,14 @@ COEFFICIENTS: Mapping[str, Callable[..., Coefficients]] = MappingProxyType(
 def coefficients(name: str, **hyperparameters: Any) -> Coefficients:
     """The numbers of the rule `name`; `hyperparameters` are those of its own builder, but for the rate.
 
-    Raises:    ValueError if there is no such rule.
+    Raises:    ValueError if there is no such rule, or for a number that its builder would refuse.
     """
     require(name in COEFFICIENTS, "coefficients", "one of " + ", ".join(COEFFICIENTS), name=name)
+    for key, number in hyperparameters.items():
+        if key in ("decay", "b1", "b2"):
+            require_rate(name, key, number)
+        else:
+            require_nonnegative(name, **{key: number})
     return COEFFICIENTS[name](**hyperparameters)
 
 

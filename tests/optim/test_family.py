@@ -124,6 +124,13 @@ def test_an_unknown_rule_is_named_with_those_there_are():
         coefficients("adamw")
 
 
+def test_numbers_out_of_range_are_refused_as_by_the_builder():
+    with pytest.raises(ValueError, match=r"momentum: expected decay within \[0, 1\]; got decay=1.5"):
+        coefficients("momentum", decay=1.5)
+    with pytest.raises(ValueError, match=r"adam: expected eps of at least 0; got eps=-1.0"):
+        coefficients("adam", eps=-1.0)
+
+
 def test_it_ignores_the_extra_arguments_of_the_one_call():
     params = {"w": jnp.ones(2)}
     tx = family(0.1, coefficients("sgd"))
