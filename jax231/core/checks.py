@@ -1,19 +1,19 @@
 """Errors for the caller: where, what was expected, what was seen.
 
 Shapes are static, so a check costs nothing after compilation. Values are checked where they are concrete and left alone
-where they are traced.
+where they are traced. Importing this module does not import JAX, so that the command line answers at once.
 """
 
+import sys
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 
 def is_concrete(x: Any) -> bool:
     """Whether the value of `x` can be looked at now (False for a traced array)."""
-    return not isinstance(x, jax.core.Tracer)
+    jax = sys.modules.get("jax")  # where JAX was never imported nothing is traced
+    return jax is None or not isinstance(x, jax.core.Tracer)
 
 
 def describe(value: Any) -> str:
@@ -39,11 +39,13 @@ def require(condition: bool, where: str, expected: str, **seen: Any) -> None:
 def require_rank(where: str, rank: int, letters: str, **arrays: Any) -> None:
     """Every array has `rank` axes; `letters` names them in the message ("n h w c")."""
     for name, x in arrays.items():
-        require(jnp.ndim(x) == rank, where, f"{name} with {rank} axes ({letters})", **{name: x})
+        require(np.ndim(x) == rank, where, f"{name} with {rank} axes ({letters})", **{name: x})
 
 
 def require_floating(where: str, **arrays: Any) -> None:
     """Every array has a floating type: a result in the type of an integer input would be cut to whole numbers."""
+    import jax.numpy as jnp
+
     for name, x in arrays.items():
         dtype = jnp.result_type(x)
         require(jnp.issubdtype(dtype, jnp.floating), where, f"{name} of a floating type", **{name: x}, dtype=str(dtype))
@@ -65,6 +67,8 @@ def require_nonnegative(where: str, **numbers: Any) -> None:
 
 def require_labels(where: str, labels: Any, classes: int, name: str = "labels") -> None:
     """Integer class labels within [0, classes); the range is checked where the values are concrete."""
+    import jax.numpy as jnp
+
     dtype = jnp.result_type(labels)
     require(
         jnp.issubdtype(dtype, jnp.integer),

@@ -1,0 +1,69 @@
+"""The command line: ``jax231 COMMAND``. Everything a command does is a call of the library."""
+
+import signal
+import sys
+from typing import NoReturn
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+
+import jax231
+from jax231.cli.compare import compare, report
+from jax231.cli.data import data
+from jax231.cli.listings import models, optimizers, problems
+
+EPILOGUE = """\
+Examples:
+
+  jax231 compare                                   nine optimizers on four problems over embedded digits, 2 minutes
+  jax231 compare --problems softmax --optimizers adam lbfgs
+  jax231 compare --data fashion_mnist --examples 5000 --budget 20
+  jax231 optimizers                                what can be compared, and when to use it
+"""
+
+app = App(
+    name="jax231",
+    help="Stanford's CS231n as compiled, functional JAX: compare first- and second-order optimizers, fairly.",
+    help_epilogue=EPILOGUE,
+    help_format="plaintext",
+    version=lambda: f"jax231 {jax231.__version__}",
+    default_parameter=Parameter(negative=()),
+)
+for command in (compare, report, optimizers, problems, models):
+    app.command(command)
+app.command(data)
+app.register_install_completion_command(name="install-completion")
+
+
+def main(tokens: list[str] | None = None) -> NoReturn:
+    """Run one command; exits with 0, 2 for a caller's mistake (one line on standard error), 130 when interrupted."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(tokens, print_error=False, exit_on_error=False, result_action="return_value")
+    except CycloptsError as error:
+        _fail(" ".join(str(error).split()))
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        if _is_ours(error):
+            _fail(" ".join(str(error).split()))
+        raise
+    except KeyboardInterrupt:
+        Console(stderr=True).print("\nInterrupted. What was finished is kept: the same command goes on from there.")
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether jax231 raised `error` for its caller; anything else is a defect and keeps its traceback."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith("jax231")
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"jax231: {message}", file=sys.stderr)
+    sys.exit(2)

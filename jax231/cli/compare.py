@@ -1,0 +1,180 @@
+"""``jax231 compare`` and ``jax231 report``: the main job."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from jax231.compare.config import Config
+
+if TYPE_CHECKING:
+    from jax231.compare.plan import Plan
+    from jax231.measure.summary import Row, Spread
+
+EXCHANGE = {"loss": "loss", "hvp": "Hessian-vector product", "hessian": "dense Hessian with its solution"}
+
+
+def compare(
+    config: Annotated[Config, Parameter(name="*", consume_multiple=True, negative_iterable=())] = Config(),  # noqa: B008  immutable
+    *,
+    name: str | None = None,
+    runs: Path = Path("runs"),
+    data_dir: Path | None = None,
+) -> None:
+    """Compare optimizers on the same problems and write a report.
+
+    Every optimizer gets the same starting points, data, budget and number of settings. A log-spaced search over step
+    sizes (damping for second-order methods) chooses a setting on some seeds; the winner is run alone on fresh seeds,
+    and those runs are reported: loss against steps, gradient-equivalents and seconds.
+
+    Ctrl-C keeps what is finished; the same command goes on from there.
+
+    Parameters
+    ----------
+    name
+        Name of the run folder; default: compare-DATA.
+    runs
+        Folder that holds the run folders.
+    data_dir
+        Folder with the official files of the data sets; default: JAX231_DATA, else the user's cache.
+    """
+    from jax231.compare import study
+
+    folder = runs / (name or f"compare-{config.data}")
+    console, begin = Console(), time.monotonic()
+    with _progress(console) as watcher:
+        study.run(config, folder, data_dir=data_dir, watcher=watcher)
+    _summary(console, folder)
+    console.print(f"{time.monotonic() - begin:.0f} s; results in {folder}/", soft_wrap=True)
+    page = _write_report(folder)
+    console.print(f"report: {page.resolve().as_uri()}", soft_wrap=True)
+
+
+def report(run: Path, *, picture: Path | None = None) -> None:
+    """Make report.html of a run again from its files.
+
+    Parameters
+    ----------
+    run
+        The run folder, for instance runs/compare-digits.
+    picture
+        Also draw the comparison into this .png or .svg file.
+    """
+    console = Console()
+    page = _write_report(run)
+    console.print(f"report: {page.resolve().as_uri()}", soft_wrap=True)
+    if picture is not None:
+        from jax231.report.picture import write_picture
+
+        write_picture(run, picture)
+        console.print(f"picture: {picture}", soft_wrap=True)
+
+
+def _write_report(folder: Path) -> Path:
+    from jax231.report.page import write_report
+
+    return write_report(folder)
+
+
+class _Bars:
+    """Draws a study's progress."""
+
+    def __init__(self, progress: Progress):
+        self._progress = progress
+        self._task: TaskID | None = None
+
+    def plan(self, plan: "Plan") -> None:
+        console = self._progress.console
+        if not plan.rows:
+            console.print("Nothing is left to do: all runs of this comparison are on disk.")
+            return
+        table = Table(
+            title=f"Plan: {plan.programs} programs to compile, about {plan.seconds:.0f} s in all",
+            box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False,
+        )  # fmt: skip
+        for heading in ("problem", "optimizers"):
+            table.add_column(heading, overflow="fold")
+        for heading in ("programs", "lanes to search", "final runs", "budget", "seconds"):
+            table.add_column(heading, justify="right")
+        for row in plan.rows:
+            counts = (str(row.programs), str(row.lanes), str(row.runs), f"{row.budget:g}", f"{row.seconds:.0f}")
+            table.add_row(row.problem, " ".join(row.optimizers), *counts)
+        console.print(table)
+        console.print("Budget: gradients over the whole training split, or what costs as much.\n")
+
+    def stage(self, title: str, total: float) -> None:
+        self._finish()
+        self._task = self._progress.add_task(title, total=total)
+
+    def advance(self, units: float = 1.0) -> None:
+        if self._task is not None:
+            self._progress.advance(self._task, units)
+
+    def note(self, text: str) -> None:
+        self._progress.console.print(text)
+
+    def _finish(self) -> None:
+        if self._task is not None:
+            done = self._progress.tasks[self._task]
+            self._progress.update(self._task, completed=done.total)
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[_Bars]:
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        bars = _Bars(progress)
+        yield bars
+        bars._finish()
+
+
+def _summary(console: Console, folder: Path) -> None:
+    """The table of results, a block a problem, best first by what the 1 % target cost."""
+    from jax231.compare.store import Store
+    from jax231.measure.summary import summarize
+
+    store = Store(folder)
+    facts = store.study() or {"problems": {}, "optimizers": {}}
+    for problem, rows in summarize(store.runs().values(), store.lanes().values()).items():
+        title, rates = facts["problems"][problem]["title"], facts["problems"][problem]["rates"]
+        exchange = ", ".join(f"{word} {rates[key]:.3g}" for key, word in EXCHANGE.items() if rates[key])
+        table = Table(title=f"\n{title}", box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+        for heading in ("optimizer", "setting", "final loss", "to 1 %: cost", "seconds", "test accuracy", "diverged"):
+            table.add_column(heading, justify="left" if heading == "optimizer" else "right")
+        for row in sorted(rows, key=lambda row: (row.reach[1e-2].cost.median, row.final_loss.median)):
+            table.add_row(*_cells(row, facts["optimizers"][row.optimizer]["title"]))
+        console.print(table)
+        if exchange:
+            console.print(f"[dim]one gradient {1e3 * rates['gradient_seconds']:.2g} ms; in gradients: {exchange}[/dim]")
+
+
+def _cells(row: "Row", title: str) -> tuple[str, ...]:
+    edge = {"low": " (low edge)", "high": " (high edge)", None: ""}[row.edge]
+    reach = row.reach[1e-2]
+    accuracy = "-" if row.accuracy is None else _range(row.accuracy, "{:.1%}")
+    return (
+        title,
+        f"{row.setting:.3g}{edge}",
+        _range(row.final_loss, "{:.4g}"),
+        _range(reach.cost, "{:.3g}"),
+        _range(reach.seconds, "{:.2g}"),
+        accuracy,
+        f"{row.diverged}/{row.seeds}",
+    )
+
+
+def _range(spread: "Spread", form: str) -> str:
+    """Median and range; a dash where most seeds failed."""
+    if abs(spread.median) == float("inf"):
+        return "-"
+    if spread.low == spread.high:
+        return form.format(spread.median)
+    ends = "..".join("-" if abs(end) == float("inf") else form.format(end) for end in (spread.low, spread.high))
+    return f"{form.format(spread.median)} ({ends})"

@@ -1,0 +1,67 @@
+"""What a comparison is: the choices that its run folder stores and a second call must repeat.
+
+Imports no JAX, so that the command line answers at once.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jax231.core.checks import require
+
+ProblemName = Literal["softmax", "svm", "two_layer", "two_layer_tanh", "convnet"]
+OptimizerName = Literal[
+    "sgd", "momentum", "nesterov", "nesterov_lookahead", "adagrad", "rmsprop", "adam", "newton", "newton_cg", "lbfgs"
+]
+DataName = Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A comparison of optimizers on problems over one data set."""
+
+    problems: tuple[ProblemName, ...] = ("softmax", "svm", "two_layer", "convnet")
+    """Models to train."""
+
+    optimizers: tuple[OptimizerName, ...] = (
+        "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "newton", "newton_cg", "lbfgs",
+    )  # fmt: skip
+    """Methods to compare; `jax231 optimizers` describes them."""
+
+    data: DataName = "digits"
+    """Images to train on; all but the embedded digits are read from the data folder."""
+
+    examples: int | None = None
+    """Use only so many training examples (None: all)."""
+
+    budget: float | None = None
+    """Gradients over the whole training split, or what costs as much, that a run may spend (None: the problem's)."""
+
+    settings: int = 7
+    """Step sizes (damping for second order) tried for each optimizer, log-spaced over its range."""
+
+    seeds: int = 3
+    """Seeds for tuning, and as many fresh ones for the reported runs."""
+
+    batch_size: int = 128
+    """Examples in a mini-batch of the first-order methods; 0 takes the whole training split."""
+
+    def __post_init__(self):
+        for name in ("problems", "optimizers"):
+            chosen = getattr(self, name)
+            require(len(chosen) > 0, "compare", f"at least one of {name}", **{name: chosen})
+            require(len(set(chosen)) == len(chosen), "compare", f"each of {name} once", **{name: chosen})
+        require(self.budget is None or self.budget > 0, "compare", "a budget above zero", budget=self.budget)
+        require(self.settings >= 1, "compare", "at least one setting", settings=self.settings)
+        require(self.seeds >= 1, "compare", "at least one seed", seeds=self.seeds)
+        require(self.batch_size >= 0, "compare", "a batch size of 0 (all) or more", batch_size=self.batch_size)
+        require(self.examples is None or self.examples >= 20, "compare", "20 examples or more", examples=self.examples)
+
+    @property
+    def tuning_seeds(self) -> tuple[int, ...]:
+        """The seeds whose runs choose a setting."""
+        return tuple(range(self.seeds))
+
+    @property
+    def fresh_seeds(self) -> tuple[int, ...]:
+        """The seeds whose runs are reported."""
+        return tuple(range(self.seeds, 2 * self.seeds))

@@ -1,0 +1,158 @@
+"""The problems of a comparison: a model of the zoo, its regularized loss, and a data set split once and for all.
+
+The table imports no JAX; `build` does.
+"""
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from jax231.core.checks import require
+from jax231.core.types import Batch, Model
+from jax231.data import preprocess
+from jax231.models import zoo
+
+if TYPE_CHECKING:
+    import jax
+
+PyTree = Any
+
+
+class Entry(NamedTuple):
+    """A problem: the zoo's model of the same name, and how it is trained.
+
+    `strength` multiplies the sum of squared kernels; `budget` is what a run on the digits may spend, in gradients
+    over the training split.
+    """
+
+    name: str
+    strength: float
+    budget: float
+    convex: bool
+
+    @property
+    def title(self) -> str:
+        """The model's title."""
+        return zoo.entry(self.name).title
+
+
+ENTRIES = (
+    Entry("softmax", 5e-4, 200, True),
+    Entry("svm", 5e-4, 200, True),
+    Entry("two_layer", 5e-4, 100, False),
+    Entry("two_layer_tanh", 5e-4, 100, False),
+    Entry("convnet", 5e-4, 30, False),
+)
+
+NAMES = tuple(entry.name for entry in ENTRIES)
+PREPROCESS = "per_channel"
+
+
+def entry(name: str) -> Entry:
+    """The entry called `name`.
+
+    Raises: ValueError with the nearest names where there is none.
+    """
+    for candidate in ENTRIES:
+        if candidate.name == name:
+            return candidate
+    near = difflib.get_close_matches(name, NAMES, 3) or NAMES
+    raise ValueError(f"problems: expected one of the table; got {name!r} (nearest: {', '.join(near)})")
+
+
+class Split(NamedTuple):
+    """Preprocessed examples of one data set on the device, with what is worth recording about them."""
+
+    train: Batch
+    validation: Batch
+    test: Batch
+    shape: tuple[int, ...]
+    classes: int
+    description: str
+    digests: dict[str, str]
+    stats: preprocess.Stats
+
+
+class Problem(NamedTuple):
+    """An objective of parameters and a batch, with the data and the facts that a fair comparison needs."""
+
+    name: str
+    title: str
+    source: str
+    convex: bool
+    budget: float
+    model: Model
+    objective: Callable[[PyTree, Batch], "jax.Array"]
+    split: Split
+    formula: str
+    expected_start: float
+    lower_bound: float
+
+    @property
+    def examples(self) -> int:
+        """Size of the training split."""
+        return len(self.split.train.targets)
+
+
+def load(data: str, *, data_dir: Path | None = None, examples: int | None = None) -> Split:
+    """Read a data set, split it (seed 0), fit the preprocessing on the training split, and put all on the device.
+
+    `examples` keeps the first so many of the shuffled, stratified training split.
+    """
+    import jax.numpy as jnp
+
+    from jax231.data import sources
+
+    dataset = sources.load(data, data_dir)
+    train, validation, test = dataset.split()
+    total = len(train.labels)
+    if examples is not None:
+        require(examples <= total, "compare", f"at most the {total} training examples of {data}", examples=examples)
+        train = train.take(np.arange(examples))
+    stats = preprocess.fit(PREPROCESS, train.images)
+
+    def batch(part) -> Batch:
+        return Batch(jnp.asarray(preprocess.apply(stats, part.images)), jnp.asarray(part.labels))
+
+    height, width, depth = dataset.shape
+    description = (
+        f"{dataset.source.title}: {height}x{width}x{depth} images of {len(dataset.classes)} classes; "
+        f"shuffled, stratified split of {len(train.labels)} for training, {len(validation.labels)} for validation, "
+        f"{len(test.labels)} for the test; mean and deviation of each channel of the training split removed"
+    )
+    parts = (batch(train), batch(validation), batch(test))
+    return Split(*parts, dataset.shape, len(dataset.classes), description, dataset.digests, stats)
+
+
+def build(name: str, split: Split) -> Problem:
+    """The problem `name` on the data `split`.
+
+    The budget of a set larger than the digits is smaller in passes, so that the number of mini-batches stays moderate.
+    """
+    from jax231.functional.regularizers import objective as regularized
+
+    row, model = entry(name), zoo.entry(name)
+    functions = model.build(split.shape, split.classes)
+    loss = model.loss_function
+
+    def objective(params: PyTree, batch: Batch):
+        outputs, _ = functions.apply(params, {}, batch.inputs, train=True)
+        return regularized(loss(outputs, batch.targets), params, row.strength)
+
+    passes = row.budget * min(1.0, (2000 / len(split.train.targets)) ** 0.5)
+    return Problem(
+        name=name,
+        title=row.title,
+        source=model.source,
+        convex=row.convex,
+        budget=float(f"{passes:.2g}"),
+        model=functions,
+        objective=objective,
+        split=split,
+        formula=f"mean {model.loss.replace('_', ' ')} + {row.strength:g} sum W^2",
+        expected_start=model.expected_start(split.classes),
+        lower_bound=0.0,
+    )

@@ -1,0 +1,32 @@
+"""Functions compiled ahead of their first call, in the background, with what that took."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import jax
+
+
+class Program:
+    """`function` traced for `arguments` now and compiled in `pool`; a call waits for the compilation."""
+
+    def __init__(self, pool: ThreadPoolExecutor, function: Callable[..., Any], *arguments: Any):
+        begin = time.perf_counter()
+        lowered = jax.jit(function).lower(*arguments)
+        self._traced = time.perf_counter() - begin
+        self._result: Future = pool.submit(_compile, lowered)
+
+    def wait(self) -> float:
+        """Wait for the compilation; seconds that tracing and compiling took."""
+        return self._traced + self._result.result()[1]
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The function's result for `arguments` of the shapes that it was traced for."""
+        return self._result.result()[0](*arguments)
+
+
+def _compile(lowered: Any) -> tuple[Callable[..., Any], float]:
+    begin = time.perf_counter()
+    compiled = lowered.compile()
+    return compiled, time.perf_counter() - begin

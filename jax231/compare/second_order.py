@@ -1,0 +1,158 @@
+"""Second-order runs: full batch, one compiled program a method, called once a lane.
+
+Mapped lanes would all wait for the slowest line search, so lanes take turns. The budget is counted inside the program,
+in gradient-equivalents, from the evaluations that the optimizer's state reports.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol, cast
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from jax231.compare.arena import Arena, exploded
+from jax231.compare.costs import Rates
+from jax231.compare.problems import Problem
+from jax231.compare.program import Program
+from jax231.compare.task import Recorder, Task, Winner
+from jax231.core import tree
+from jax231.measure.summary import Lane, Number, Run
+from jax231.measure.timing import timed
+from jax231.optim import reuse
+from jax231.optim.counts import Counts
+
+PyTree = Any
+Build = Callable[[Any], optax.GradientTransformationExtraArgs]
+
+
+class State(Protocol):
+    """What the state of every second-order optimizer tells."""
+
+    counts: Counts
+    stalled: Array
+
+
+RUNNING, BUDGET, STALLED, CONVERGED, DIVERGED = range(5)
+STATUS = ("running", "budget", "stalled", "converged", "diverged")
+TOLERANCE = 1e-6
+"""A gradient of at most this norm counts as converged: what float32 can resolve on these problems."""
+
+MOST_STEPS = 100_000
+
+
+class Carry(NamedTuple):
+    """A run on its way; `cost` in gradient-equivalents."""
+
+    params: PyTree
+    opt: PyTree
+    status: Int[Array, ""]
+    steps: Int[Array, ""]
+    cost: Float[Array, ""]
+
+
+def begin(build: Build, damping: Any, params: PyTree) -> Carry:
+    """The carry before the first step."""
+    zero = jnp.zeros((), jnp.int32)
+    return Carry(params, build(damping).init(params), zero, zero, jnp.zeros(()))
+
+
+def advance(problem: Problem, build: Build) -> Callable[..., Carry]:
+    """``run(damping, carry, start, data, rates, budget, least, last)``: steps until number `last` or an end.
+
+    Ends are: a gradient of norm `TOLERANCE` (converged), a line search without success (stalled), an exploded loss
+    (diverged), `budget` gradient-equivalents spent and `least` steps done (budget). `rates` are the costs of a loss, a
+    gradient, an hvp and a Hessian, in the order of `optim.counts.Counts`; all arguments are traced.
+    """
+
+    def step(damping, start, data, rates, budget, least, carry: Carry) -> Carry:
+        def value_fn(params):
+            return problem.objective(params, data)
+
+        value, grad = reuse.value_and_grad(value_fn, carry.params, carry.opt)
+        updates, opt = build(damping).update(grad, carry.opt, carry.params, value=value, grad=grad, value_fn=value_fn)
+        told = cast(State, opt)
+        cost = sum(rate * count for rate, count in zip(rates, told.counts, strict=True))
+        status = jnp.where((cost >= budget) & (carry.steps + 1 >= least), BUDGET, RUNNING)
+        status = jnp.where(told.stalled, STALLED, status)
+        status = jnp.where(tree.norm(grad) <= TOLERANCE, CONVERGED, status)
+        status = jnp.where(exploded(problem, value, start), DIVERGED, status)
+        params = optax.apply_updates(carry.params, updates)
+        return Carry(params, opt, status.astype(jnp.int32), carry.steps + 1, jnp.asarray(cost, carry.cost.dtype))
+
+    def run(damping, carry, start, data, rates, budget, least, last):
+        return jax.lax.while_loop(
+            lambda c: (c.status == RUNNING) & (c.steps < last),
+            lambda c: step(damping, start, data, rates, budget, least, c),
+            carry,
+        )
+
+    return run
+
+
+class SecondOrder:
+    """Runs one second-order task of an arena."""
+
+    def __init__(self, arena: Arena, task: Task, rates: Rates, tuning_seeds: tuple[int, ...]):
+        self.arena, self.tasks, self.seeds = arena, [task], tuning_seeds
+        self.lanes = [(task, setting) for setting in task.grid]
+        self._task = task
+        self._rates = tuple(jnp.asarray(rate, float) for rate in rates.vector)
+        self._program: Program | None = None
+
+    def compile(self, pool, search: bool, alone: list[Task]) -> list[Program]:
+        """Start compiling: searching and running alone are the same program."""
+        if search or alone:
+            function = advance(self.arena.problem, self._task.entry.builder)
+            self._program = Program(pool, function, *self._arguments(self._task.grid[0], self.seeds[0]), jnp.int32(0))
+        return [self._program] if self._program else []
+
+    def _arguments(self, setting: float, seed: int) -> tuple[Any, ...]:
+        arena, task, damping = self.arena, self._task, jnp.asarray(setting)
+        carry = begin(task.entry.builder, damping, arena.starts[seed])
+        limits = (self._rates, jnp.asarray(task.budget, float), jnp.int32(task.entry.steps))
+        return damping, carry, arena.losses[seed], arena.problem.split.train, *limits
+
+    def search(self, done: Callable[[float], None]) -> Iterator[Lane]:
+        """Run lane after lane and yield their records; `done` hears the share of the work since the last call."""
+        assert self._program is not None
+        for seed in self.seeds:
+            for task, setting in self.lanes:
+                arguments = self._arguments(setting, seed)
+                carry = jax.block_until_ready(self._program(*arguments, jnp.int32(MOST_STEPS)))
+                loss, accuracy = self.arena.measure(carry.params, self.arena.problem.split.validation)
+                diverged = int(carry.status) == DIVERGED or not math.isfinite(loss)
+                yield Lane(
+                    problem=task.problem,
+                    optimizer=task.name,
+                    setting=setting,
+                    seed=seed,
+                    start=float(self.arena.losses[seed]),
+                    final=loss if math.isfinite(loss) else None,
+                    best=None if diverged else loss,
+                    steps=int(carry.steps),
+                    cost=float(carry.cost),
+                    diverged=diverged,
+                    accuracy=accuracy,
+                )
+                done(1 / (len(self.seeds) * len(self.lanes)))
+
+    def alone(self, task: Task, winner: Winner, seed: int) -> Run:
+        """Run by itself, warm; only the method's own steps are timed, not the measurements between them."""
+        assert self._program is not None
+        damping, carry, *fixed = self._arguments(winner.setting, seed)
+        jax.block_until_ready(self._program(damping, carry, *fixed, jnp.int32(1)))
+        recorder, elapsed, last = Recorder(task, winner, seed), 0.0, 0
+        while True:
+            loss, accuracy = self.arena.measure(carry.params, self.arena.problem.split.test)
+            recorder.add(int(carry.steps), float(carry.cost), elapsed, loss, accuracy)
+            if int(carry.status) != RUNNING or not math.isfinite(loss):
+                break
+            last = int(carry.steps) + max(1, int(carry.steps) // 10)
+            carry, took = timed(self._program, damping, carry, *fixed, jnp.int32(last))
+            elapsed += took
+        status = STATUS[int(carry.status)] if math.isfinite(loss) else "diverged"
+        counts: dict[str, Number] = {name: int(count) for name, count in carry.opt.counts._asdict().items()}
+        return recorder.finish(status, counts, self._program.wait())

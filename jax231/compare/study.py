@@ -1,0 +1,233 @@
+"""The comparison itself: search each optimizer's setting, then run the winners alone with fresh seeds.
+
+Everything that is finished is on disk before the next thing starts, so an interrupted study goes on where it stopped
+and gets the same bits: what runs together is a function of the configuration, never of what is left to do.
+"""
+
+import datetime
+import math
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jax231.compare import costs, problems, store
+from jax231.compare.arena import Arena
+from jax231.compare.config import Config
+from jax231.compare.first_order import FirstOrder
+from jax231.compare.plan import PARALLEL, Plan, Work, row
+from jax231.compare.program import Program
+from jax231.compare.second_order import SecondOrder
+from jax231.compare.task import Task, Winner
+from jax231.compare.watch import Silent, Watcher
+from jax231.core import precision
+from jax231.data import preprocess
+from jax231.measure import machine
+from jax231.measure.summary import Lane
+from jax231.optim import catalog
+from jax231.search.grid import log_grid
+
+Driver = FirstOrder | SecondOrder
+
+
+def run(config: Config, folder: Path, *, data_dir: Path | None = None, watcher: Watcher | None = None) -> None:
+    """Do what is left to do of the comparison `config` in `folder`, which is made if it is not there.
+
+    Raises: store.FolderError where the folder belongs to something else; ValueError for data that are not there.
+    """
+    watch = watcher or Silent()
+    store.open_folder(folder, config)
+    with store.locked(folder), precision.highest():
+        split = problems.load(config.data, data_dir=data_dir, examples=config.examples)
+        preprocess.save(split.stats, folder / "preprocess.npz")
+        study = _Study(config, store.Store(folder), split, watch)
+        study.measure()
+        study.finish()
+
+
+def choose(task: Task, lanes: Iterable[Lane]) -> Winner:
+    """The setting with the lowest median final loss over the tuning seeds; of equal ones the smaller.
+
+    A diverged lane counts as infinite. Where no setting has a finite median the smallest is run, and diverges.
+    """
+    finals: dict[float, list[float]] = {setting: [] for setting in task.grid}
+    for lane in lanes:
+        finals[lane.setting].append(math.inf if lane.diverged or lane.final is None else lane.final)
+    medians = [float(np.median(finals[setting])) if finals[setting] else math.inf for setting in task.grid]
+    best = int(np.argmin(medians))
+    alone = len(task.grid) == 1 or not math.isfinite(medians[best])
+    edge = None if alone else {0: "low", len(task.grid) - 1: "high"}.get(best)
+    return Winner(task.grid[best], edge)
+
+
+class _Study:
+    def __init__(self, config: Config, records: store.Store, split: problems.Split, watch: Watcher):
+        self.config, self.store, self.split, self.watch = config, records, split, watch
+        self.facts = records.study()
+        self.arenas: dict[str, Arena] = {}
+        self.rates: dict[str, costs.Rates] = {}
+        self.tasks: dict[str, list[Task]] = {}
+
+    def measure(self) -> None:
+        """Make the problems ready and take their exchange rates, from the folder where they are known."""
+        config = self.config
+        meters: dict[str, costs.Meter] = {}
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            for name in config.problems:
+                problem = problems.build(name, self.split)
+                seeds = config.tuning_seeds + config.fresh_seeds
+                arena = self.arenas[name] = Arena(problem, seeds, config.batch_size, pool)
+                budget = config.budget or problem.budget
+                entries = [catalog.entry(optimizer) for optimizer in config.optimizers]
+                fits = [entry for entry in entries if entry.limit is None or arena.parameters <= entry.limit]
+                self.tasks[name] = [
+                    Task(name, entry, log_grid(*entry.space, config.settings), budget) for entry in fits
+                ]
+                if self.facts is None:
+                    meters[name] = costs.Meter(arena, {need for entry in fits for need in entry.evaluations}, pool)
+            self._wait(
+                "making ready", [p for ready in (*self.arenas.values(), *meters.values()) for p in ready.programs]
+            )
+        if self.facts is None:
+            self.watch.stage("measuring what a gradient costs", len(meters))
+            for name, meter in meters.items():
+                self.rates[name] = meter.measure()
+                self.watch.advance()
+            self.facts = self._facts()
+            self.store.write_study(self.facts)
+        else:
+            for name in config.problems:
+                stored = self.facts["problems"][name]["rates"]
+                self.rates[name] = costs.Rates(**{field: stored[field] for field in costs.Rates._fields})
+
+    def _wait(self, title: str, programs: list[Program]) -> None:
+        self.watch.stage(title, len(programs))
+        for program in programs:
+            program.wait()
+            self.watch.advance()
+
+    def finish(self) -> None:
+        """Plan, compile, search, and run the winners."""
+        works = [work for name in self.config.problems for work in self._left(name)]
+        seconds = {name: rates.gradient_seconds for name, rates in self.rates.items()}
+        rows = (row(work, self.config.seeds, seconds[work.tasks[0].problem]) for work in works)
+        self.watch.plan(Plan(tuple(rows)))
+        if works:
+            drivers = self._compile(works)
+            for work, driver in drivers:
+                if work.search:
+                    self._search(work, driver)
+            self._run_winners(drivers)
+
+    def _left(self, problem: str) -> list[Work]:
+        """What is left to do for each program that searches: the family's rules as one, every other by itself."""
+        lanes, runs = self.store.lanes(), self.store.runs()
+        tasks = self.tasks[problem]
+        family = [task for task in tasks if task.entry.family]
+        groups = [family, *([task] for task in tasks if not task.entry.family)]
+        works = []
+        for group in filter(None, groups):
+            keys = [
+                (problem, task.name, setting, seed)
+                for task in group
+                for setting in task.grid
+                for seed in self.config.tuning_seeds
+            ]
+            search = any(key not in lanes for key in keys)
+            alone = {
+                task.name: [seed for seed in self.config.fresh_seeds if (problem, task.name, seed) not in runs]
+                for task in group
+            }
+            if search or any(alone.values()):
+                works.append(Work(group, search, alone))
+        return works
+
+    def _driver(self, work: Work) -> Driver:
+        task = work.tasks[0]
+        arena = self.arenas[task.problem]
+        if task.entry.order == 1:
+            return FirstOrder(arena, work.tasks, self.config.tuning_seeds)
+        return SecondOrder(arena, task, self.rates[task.problem], self.config.tuning_seeds)
+
+    def _compile(self, works: list[Work]) -> list[tuple[Work, Driver]]:
+        drivers = [(work, self._driver(work)) for work in works]
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            programs = []
+            for work, driver in drivers:
+                alone = [task for task in work.tasks if work.alone[task.name]]
+                programs += driver.compile(pool, work.search, alone)
+            self._wait("compiling", programs)
+        return drivers
+
+    def _search(self, work: Work, driver: Driver) -> None:
+        names = ", ".join(task.name for task in work.tasks)
+        self.watch.stage(f"searching {work.tasks[0].problem}: {names}", 1.0)
+        known = self.store.lanes()
+        for lane in driver.search(self.watch.advance):
+            if (lane.problem, lane.optimizer, lane.setting, lane.seed) not in known:
+                self.store.add_lane(lane)
+
+    def _run_winners(self, drivers: list[tuple[Work, Driver]]) -> None:
+        """Optimizers take turns within each seed, so that a change of the machine's speed meets all of them alike."""
+        lanes = list(self.store.lanes().values())
+        total = sum(len(missing) for work, _ in drivers for missing in work.alone.values())
+        self.watch.stage("running the winners alone", total)
+        for problem in self.config.problems:
+            here = [(work, driver) for work, driver in drivers if work.tasks[0].problem == problem]
+            for seed in self.config.fresh_seeds:
+                for work, driver in here:
+                    for task in work.tasks:
+                        if seed in work.alone[task.name]:
+                            mine = (lane for lane in lanes if (lane.problem, lane.optimizer) == (problem, task.name))
+                            self.store.add_run(driver.alone(task, choose(task, mine), seed))
+                            self.watch.advance()
+
+    def _facts(self) -> dict[str, Any]:
+        config = self.config
+        return {
+            "format": store.FORMAT,
+            "name": self.store.folder.name,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "command": " ".join(["jax231", *sys.argv[1:]]),
+            "versions": machine.versions(),
+            "device": machine.device(),
+            "revision": machine.revision(),
+            "seeds": config.tuning_seeds,
+            "fresh_seeds": config.fresh_seeds,
+            "digests": self.split.digests,
+            "problems": {name: self._problem_facts(name) for name in config.problems},
+            "optimizers": {name: self._optimizer_facts(name) for name in config.optimizers},
+        }
+
+    def _problem_facts(self, name: str) -> dict[str, Any]:
+        arena, split = self.arenas[name], self.split
+        problem = arena.problem
+        return {
+            "title": problem.title,
+            "source": problem.source,
+            "data": split.description,
+            "parameters": arena.parameters,
+            "examples": {part: len(getattr(split, part).targets) for part in ("train", "validation", "test")},
+            "batch": arena.batch,
+            "objective": problem.formula,
+            "expected_start": problem.expected_start,
+            "lower_bound": problem.lower_bound,
+            "convex": problem.convex,
+            "budget": self.tasks[name][0].budget if self.tasks[name] else problem.budget,
+            "rates": self.rates[name]._asdict(),
+            "optimizers": [task.name for task in self.tasks[name]],
+        }
+
+    def _optimizer_facts(self, name: str) -> dict[str, Any]:
+        entry = catalog.entry(name)
+        return {
+            "title": entry.title,
+            "order": entry.order,
+            "setting": entry.setting,
+            "mode": entry.batch,
+            "grid": log_grid(*entry.space, self.config.settings),
+            "note": entry.when,
+        }

@@ -1,0 +1,48 @@
+"""How long calls take: interleaved, warm, median and spread, so that a ratio of two of them means something."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+
+class Timing(NamedTuple):
+    """Seconds of one call: the median, and the interquartile range over the median."""
+
+    median: float
+    spread: float
+
+
+def timed(call: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+    """The result of one call, once it is there, and the wall-clock seconds until then."""
+    begin = time.perf_counter()
+    result = jax.block_until_ready(call(*arguments))
+    return result, time.perf_counter() - begin
+
+
+def interleaved(
+    calls: Mapping[str, tuple[Callable[..., Any], tuple[Any, ...]]], *, repeats: int = 15, budget: float = 3.0
+) -> dict[str, Timing]:
+    """Time several calls in turns, so that a change of the machine's speed meets all of them alike.
+
+    Every call is warmed up twice (compilation and caches stay out). At most `repeats` rounds, and after three no new
+    round once `budget` seconds are spent.
+    """
+    for call, arguments in calls.values():
+        for _ in range(2):
+            jax.block_until_ready(call(*arguments))
+    rounds: dict[str, list[float]] = {name: [] for name in calls}
+    begin = time.perf_counter()
+    for done in range(repeats):
+        if done >= 3 and time.perf_counter() - begin > budget:
+            break
+        for name, (call, arguments) in calls.items():
+            rounds[name].append(timed(call, *arguments)[1])
+    return {name: _summary(times) for name, times in rounds.items()}
+
+
+def _summary(times: list[float]) -> Timing:
+    low, median, high = np.quantile(times, (0.25, 0.5, 0.75))
+    return Timing(float(median), float((high - low) / median))

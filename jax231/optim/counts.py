@@ -1,0 +1,36 @@
+"""What an optimizer used: evaluations of the objective and its derivatives."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+
+class Counts(NamedTuple):
+    """Evaluations so far; a value with its gradient counts as one gradient.
+
+    `loss` values alone; `gradient` gradients, the one handed to ``update`` included; `hvp` Hessian-vector products with
+    the linearization they share counted as a gradient; `hessian` dense Hessians with their factorization.
+    """
+
+    loss: Int[Array, ""]
+    gradient: Int[Array, ""]
+    hvp: Int[Array, ""]
+    hessian: Int[Array, ""]
+
+    def plus(
+        self,
+        loss: jax.Array | int = 0,
+        gradient: jax.Array | int = 0,
+        hvp: jax.Array | int = 0,
+        hessian: jax.Array | int = 0,
+    ) -> "Counts":
+        """These counts with the given numbers of evaluations added."""
+        return Counts(self.loss + loss, self.gradient + gradient, self.hvp + hvp, self.hessian + hessian)
+
+
+def none() -> Counts:
+    """No evaluations yet."""
+    zero = jnp.zeros((), jnp.int32)
+    return Counts(zero, zero, zero, zero)

@@ -1,0 +1,136 @@
+"""L-BFGS: a quasi-Newton method that keeps the last few steps instead of a matrix."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from jax231.core import tree
+from jax231.core.checks import is_concrete, require
+from jax231.optim import counts
+from jax231.optim.arguments import required
+from jax231.optim.linesearch import strong_wolfe
+from jax231.optim.reuse import Kept
+
+PyTree = Any
+
+
+class Memory(NamedTuple):
+    """The last m steps and gradient differences, oldest first, with 1/(s.y) (0 where a place is still empty)."""
+
+    steps: Float[Array, "m n"]
+    differences: Float[Array, "m n"]
+    inverse_products: Float[Array, " m"]
+
+
+class LbfgsState(NamedTuple):
+    """Memory, the evaluation at the new point, what was used, and whether the last line search failed."""
+
+    memory: Memory
+    scale: Float[Array, ""]
+    kept: Kept
+    counts: counts.Counts
+    stalled: Bool[Array, ""]
+    iterations: Int[Array, ""]
+
+
+def two_loop(memory: Memory, scale: Float[Array, ""], vector: Float[Array, " n"]) -> Float[Array, " n"]:
+    """The inverse Hessian approximation of `memory`, started from ``scale * I``, times `vector`.
+
+    Source: Nocedal & Wright 2006, algorithm 7.4.
+    """
+
+    def backward(remainder, pair):
+        step, difference, inverse = pair
+        share = inverse * jnp.vdot(step, remainder)
+        return remainder - share * difference, share
+
+    def forward(result, pair):
+        (step, difference, inverse), share = pair
+        return result + (share - inverse * jnp.vdot(difference, result)) * step, None
+
+    remainder, shares = jax.lax.scan(backward, vector, memory, reverse=True)
+    result, _ = jax.lax.scan(forward, scale * remainder, (memory, shares))
+    return result
+
+
+def remember(
+    memory: Memory, scale: Float[Array, ""], step: Float[Array, " n"], difference: Float[Array, " n"]
+) -> tuple[Memory, Float[Array, ""]]:
+    """`memory` with the newest pair and the scale s.y / y.y, both unchanged where the pair has no positive curvature.
+
+    Source: Nocedal & Wright 2006, equation 7.20; the skip is that of section 6.1.
+    """
+    product, square = jnp.vdot(step, difference), jnp.vdot(difference, difference)
+    bound = jnp.finfo(step.dtype).eps * jnp.sqrt(jnp.vdot(step, step) * square)
+    positive = product > bound
+    inverse = 1 / jnp.where(positive, product, 1)
+    newest = Memory(step, difference, inverse)
+    longer = Memory(*(jnp.roll(old, -1, 0).at[-1].set(new) for old, new in zip(memory, newest, strict=True)))
+    return tree.where(positive, (longer, product / jnp.where(positive, square, 1)), (memory, scale))
+
+
+def lbfgs(
+    damping: Float[Array, ""] | float = 0.0, *, memory: int = 10, evaluations: int = 25
+) -> optax.GradientTransformationExtraArgs:
+    """L-BFGS with a strong Wolfe line search, for an objective without noise.
+
+    `update` needs ``value``, ``grad`` and ``value_fn``. Value and gradient at the accepted point stay in the state
+    (`reuse.value_and_grad`), so a good step costs one gradient. The first step is at most one long. Where the search
+    fails the memory is dropped once and steepest descent tried; where that fails as well the state is ``stalled``.
+
+    damping: lambda >= 0, traced; the approximated matrix is H + lambda I (each difference y becomes y + lambda s),
+        which shortens steps where the curvature is small or was negative. 0 is the classical method.
+    memory: m, the number of pairs kept; `evaluations`: at most so many a line search.
+
+    Cost:    (2m + 3) copies of the parameters; one gradient a good step, 4 m n multiplications besides.
+    Raises:  ValueError if memory or evaluations is below 1, or a concrete damping is negative.
+    Source:  Liu & Nocedal 1989; Nocedal & Wright 2006, algorithm 7.5. CS231n lecture 7.
+    """
+    require(memory >= 1, "lbfgs", "a memory of at least one pair", memory=memory)
+    require(evaluations >= 1, "lbfgs", "at least one evaluation a line search", evaluations=evaluations)
+    if is_concrete(damping):
+        require(bool(damping >= 0), "lbfgs", "a damping that is not negative", damping=damping)
+
+    def empty(flat: Float[Array, " n"]) -> Memory:
+        pairs = jnp.zeros((memory, flat.size), flat.dtype)
+        return Memory(pairs, pairs, jnp.zeros(memory, flat.dtype))
+
+    def init(params: PyTree) -> LbfgsState:
+        flat, _ = tree.ravel(params)
+        zero, false = jnp.zeros((), flat.dtype), jnp.zeros((), bool)
+        kept = Kept(false, zero, tree.zeros_like(params))
+        return LbfgsState(empty(flat), jnp.ones((), flat.dtype), kept, counts.none(), false, jnp.zeros((), jnp.int32))
+
+    def update(updates: PyTree, state: Any, params: PyTree = None, **extra: Any):
+        del updates
+        value, grad, value_fn = required("lbfgs", extra, "value", "grad", "value_fn")
+        point, unravel = tree.ravel(params)
+        gradient, _ = tree.ravel(grad)
+        value = jnp.asarray(value, point.dtype)
+
+        def flat_value_and_grad(flat):
+            return jax.value_and_grad(lambda x: jnp.asarray(value_fn(unravel(x)), point.dtype))(flat)
+
+        direction = -two_loop(state.memory, state.scale, gradient)
+        started = state.memory.inverse_products[-1] > 0
+        descends = jnp.vdot(direction, gradient) < 0
+        direction = jnp.where(started & descends, direction, -gradient)
+        length = jnp.sqrt(jnp.vdot(gradient, gradient))
+        first = jnp.where(started, 1, jnp.minimum(1, 1 / jnp.maximum(length, jnp.finfo(length.dtype).tiny)))
+        found = strong_wolfe(
+            flat_value_and_grad, point, direction, value, gradient, first=first, limit=evaluations
+        )  # fmt: skip
+        moved = found.step > 0
+        step = found.step * direction
+        longer, scale = remember(state.memory, state.scale, step, found.gradient - gradient + damping * step)
+        cleared = (empty(point), jnp.ones_like(scale))
+        pairs, scale = tree.where(moved, (longer, scale), cleared)
+        used = state.counts.plus(gradient=found.evaluations + jnp.where(state.kept.known, 0, 1))
+        kept = Kept(jnp.ones((), bool), found.value, unravel(found.gradient))
+        new = LbfgsState(pairs, scale, kept, used, ~moved & ~started, state.iterations + 1)
+        return unravel(step), new
+
+    return optax.GradientTransformationExtraArgs(init, update)

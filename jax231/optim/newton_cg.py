@@ -1,0 +1,110 @@
+"""Newton-CG: Newton's equations solved as far as it pays, from Hessian-vector products alone."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from jax231.core import tree
+from jax231.core.checks import is_concrete, require
+from jax231.curvature.products import linearized_hvp
+from jax231.optim import counts
+from jax231.optim.arguments import required
+from jax231.optim.linesearch import backtracking
+
+PyTree = Any
+Vector = Float[Array, " n"]
+
+
+class NewtonCgState(NamedTuple):
+    """What was used, the CG iterations of the last step, and whether its line search failed."""
+
+    counts: counts.Counts
+    cg_iterations: Int[Array, ""]
+    stalled: Bool[Array, ""]
+
+
+class Truncated(NamedTuple):
+    """An approximate solution, the products it took, and whether negative curvature ended it."""
+
+    solution: Vector
+    products: Int[Array, ""]
+    negative: Bool[Array, ""]
+
+
+def truncated_cg(
+    product: Callable[[Vector], Vector], vector: Vector, tolerance: Float[Array, ""], limit: int
+) -> Truncated:
+    """Conjugate gradients for ``product(x) = vector`` from x = 0, until the residual's norm is at most `tolerance`.
+
+    Stops before a direction of non-positive curvature is followed; if that is the very first, the solution is `vector`
+    itself, so the result always has a positive inner product with `vector`.
+
+    Source: Nocedal & Wright 2006, algorithm 7.1 (line search Newton-CG).
+    """
+
+    def going(carry):
+        _, residual, _, iteration, negative = carry
+        return (jnp.vdot(residual, residual) > tolerance**2) & (iteration < limit) & ~negative
+
+    def advance(carry):
+        solution, residual, direction, iteration, _ = carry
+        image = product(direction)
+        curvature = jnp.vdot(direction, image)
+        negative = ~(curvature > 0)
+        square = jnp.vdot(residual, residual)
+        length = jnp.where(negative, 0, square / jnp.where(negative, 1, curvature))
+        first = negative & (iteration == 0)
+        solution = jnp.where(first, vector, solution + length * direction)
+        residual = residual - length * image
+        direction = residual + jnp.vdot(residual, residual) / square * direction
+        return solution, residual, direction, iteration + 1, negative
+
+    zero = jnp.zeros((), jnp.int32)
+    carry = (jnp.zeros_like(vector), vector, vector, zero, jnp.zeros((), bool))
+    solution, _, _, products, negative = jax.lax.while_loop(going, advance, carry)
+    return Truncated(solution, products, negative)
+
+
+def newton_cg(damping: Float[Array, ""] | float = 1e-3, *, cg_limit: int = 50) -> optax.GradientTransformationExtraArgs:
+    """Truncated Newton: CG on (H + lambda I) p = -gradient, then backtracking until the loss falls.
+
+    `update` needs ``value``, ``grad`` and ``value_fn``. CG stops at a residual of min(1/2, sqrt|g|) |g|, which makes
+    the convergence superlinear, at negative curvature, or after `cg_limit` products.
+
+    damping: lambda >= 0, traced.
+
+    Cost:    5 copies of the parameters; a step takes two gradients (one of them to linearize) and some hvps.
+    Raises:  ValueError if a concrete damping is negative or `cg_limit` is below 1.
+    Source:  Nocedal & Wright 2006, algorithm 7.1; Martens 2010 for the damping.
+    """
+    require(cg_limit >= 1, "newton_cg", "at least one CG iteration", cg_limit=cg_limit)
+    if is_concrete(damping):
+        require(bool(damping >= 0), "newton_cg", "a damping that is not negative", damping=damping)
+
+    def init(params: PyTree) -> NewtonCgState:
+        del params
+        return NewtonCgState(counts.none(), jnp.zeros((), jnp.int32), jnp.zeros((), bool))
+
+    def update(updates: PyTree, state: Any, params: PyTree = None, **extra: Any):
+        del updates
+        value, grad, value_fn = required("newton_cg", extra, "value", "grad", "value_fn")
+        point, unravel = tree.ravel(params)
+        gradient, _ = tree.ravel(grad)
+
+        def flat_value(flat):
+            return jnp.asarray(value_fn(unravel(flat)), point.dtype)
+
+        _, product = linearized_hvp(flat_value, point)
+        length = jnp.sqrt(jnp.vdot(gradient, gradient))
+        tolerance = jnp.minimum(0.5, jnp.sqrt(length)) * length
+        solved = truncated_cg(lambda v: product(v) + damping * v, -gradient, tolerance, cg_limit)
+        slope = jnp.vdot(gradient, solved.solution)
+        found = backtracking(flat_value, point, solved.solution, jnp.asarray(value, point.dtype), slope)
+        used = state.counts.plus(loss=found.evaluations, gradient=2, hvp=solved.products)
+        return unravel(found.step * solved.solution), NewtonCgState(used, solved.products, ~(found.step > 0))
+
+    return optax.GradientTransformationExtraArgs(init, update)
