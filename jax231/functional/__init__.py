@@ -14,6 +14,7 @@ from jax231.functional.activations import (
 from jax231.functional.conv import conv1d, conv2d, conv2d_transpose
 from jax231.functional.dropout import drop_path, dropconnect, dropconnect_mean, dropout, stochastic_depth
 from jax231.functional.first_max import first_max
+from jax231.functional.initializers import gaussian, glorot, he, identity, orthogonal, xavier, zeros
 from jax231.functional.linear import affine, append_ones
 from jax231.functional.losses import (
     binary_cross_entropy,
@@ -24,6 +25,8 @@ from jax231.functional.losses import (
     softmax_cross_entropy,
     squared_hinge,
 )
+from jax231.functional.metrics import accuracy, confusion_matrix, mean_iou, perplexity, top_k_accuracy
+from jax231.functional.neighbors import distances, knn_predict
 from jax231.functional.norm import batch_norm_eval, batch_norm_train, group_norm, layer_norm, local_response_norm
 from jax231.functional.pool import (
     avg_pool,
@@ -54,6 +57,7 @@ from jax231.functional.shapes import ReceptiveField, conv_output_size, conv_tran
 
 __all__ = [
     "ReceptiveField",
+    "accuracy",
     "affine",
     "append_ones",
     "avg_pool",
@@ -62,11 +66,13 @@ __all__ = [
     "bed_of_nails_unpool",
     "bilinear_upsample",
     "binary_cross_entropy",
+    "confusion_matrix",
     "conv1d",
     "conv2d",
     "conv2d_transpose",
     "conv_output_size",
     "conv_transpose_output_size",
+    "distances",
     "drop_path",
     "dropconnect",
     "dropconnect_mean",
@@ -75,8 +81,13 @@ __all__ = [
     "elu",
     "embedding",
     "first_max",
+    "gaussian",
     "global_avg_pool",
+    "glorot",
     "group_norm",
+    "he",
+    "identity",
+    "knn_predict",
     "l1",
     "l2",
     "layer_norm",
@@ -91,11 +102,14 @@ __all__ = [
     "max_pool_with_switches",
     "max_unpool",
     "maxout",
+    "mean_iou",
     "mean_squared_error",
     "multiclass_hinge",
     "nearest_unpool",
     "objective",
+    "orthogonal",
     "output_map",
+    "perplexity",
     "pixelwise_cross_entropy",
     "prelu",
     "receptive_field",
@@ -114,4 +128,7 @@ __all__ = [
     "stacked_rnn_step",
     "stochastic_depth",
     "tanh",
+    "top_k_accuracy",
+    "xavier",
+    "zeros",
 ]
