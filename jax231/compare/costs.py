@@ -61,7 +61,7 @@ class Meter:
         found = (self._gradient, self._loss, self._products, self._hessian)
         self.programs = [program for program in found if program is not None]
 
-    def measure(self, *, repeats: int = 15) -> Rates:
+    def measure(self, *, repeats: int = 11) -> Rates:
         """Measure side by side, each median over `repeats` interleaved calls; what is not used is reported as 0.
 
         An hvp is a tenth of the difference between eleven products and one after the same linearization.

@@ -23,7 +23,7 @@ def timed(call: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
 
 
 def interleaved(
-    calls: Mapping[str, tuple[Callable[..., Any], tuple[Any, ...]]], *, repeats: int = 15, budget: float = 3.0
+    calls: Mapping[str, tuple[Callable[..., Any], tuple[Any, ...]]], *, repeats: int = 11, budget: float = 1.0
 ) -> dict[str, Timing]:
     """Time several calls in turns, so that a change of the machine's speed meets all of them alike.
 

@@ -111,9 +111,9 @@ def strong_wolfe(
     """A step with f <= f0 + decrease * step * slope0 and |slope| <= curvature * |slope0|.
 
     Brackets such a step from `first` on, growing it up to `grow` times, then zooms in by safeguarded cubic
-    interpolation. Value and gradient of the accepted point are returned, so the next iteration need not evaluate them: a good first
-    step costs one evaluation. After `limit` evaluations the best point with sufficient decrease is taken; where there
-    is none, or `direction` does not descend, the step is 0.
+    interpolation. Value and gradient of the accepted point are returned, so the next iteration need not evaluate them: a
+    good first step costs one evaluation. After `limit` evaluations the best point with sufficient decrease is taken;
+    where there is none, or `direction` does not descend, the step is 0.
 
     Source: Nocedal & Wright 2006, algorithms 3.5 and 3.6, equation 3.59; Hager & Zhang 2005 (SIAM J. Optim. 16),
     equation 1.6, for the approximate conditions at the limit of rounding.
