@@ -52,7 +52,8 @@ def max_pool_with_switches(
     x = jnp.pad(x, ends, mode="edge")
     index = jnp.pad(jnp.arange(h * w, dtype=jnp.int32).reshape(1, h, w, 1), ends, mode="edge")
     x, index = first_max_with_places(shifted(x, 2, kw, sw), shifted(index, 2, kw, sw))
-    return first_max_with_places(shifted(x, 1, kh, sh), shifted(index, 1, kh, sh))
+    y, switches = first_max_with_places(shifted(x, 1, kh, sh), shifted(index, 1, kh, sh))
+    return y, jnp.broadcast_to(switches, y.shape)  # a window of one pixel compares nothing
 
 
 def avg_pool(
@@ -117,7 +118,8 @@ def max_unpool(
     require(fits, where, "shape as (n, h, w, c) with n and c of y, or (h, w)", y=y, shape=tuple(shape))
     h, w = shape[-3:-1] if len(shape) == 4 else shape
     if is_concrete(places) and places.size:
-        low, high = int(jnp.min(places)), int(jnp.max(places))
+        known = np.asarray(places)  # inside a trace even jnp.min of a constant is traced
+        low, high = int(known.min()), int(known.max())
         require(low >= 0 and high < h * w, where, f"switches within [0, {h * w})", smallest=low, largest=high)
 
     pixel = (jnp.arange(n)[:, None, None], places.reshape(n, -1, c), jnp.arange(c))

@@ -12,7 +12,7 @@ Pair = int | Sequence[int]
 AxisPadding = str | int | Sequence[int]
 """Along one axis: "SAME", "VALID", an integer for both ends, or (before, after)."""
 
-Padding = str | int | Sequence[Sequence[int]]
+Padding = str | int | Sequence[int | Sequence[int]]
 """Of an image: "SAME", "VALID", an integer for all four sides, or ((top, bottom), (left, right))."""
 
 
