@@ -133,9 +133,11 @@ def image_padding(
     where: str,
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """((top, bottom), (left, right)) from any form of padding, for images of `size` (h, w)."""
-    both = padding if isinstance(padding, Sequence) and not isinstance(padding, str) else (padding, padding)
-    fits = len(both) == 2 and (both[0] is both[1] or all(isinstance(p, Sequence) for p in both))
-    require(fits, where, "padding of an image as ((top, bottom), (left, right))", padding=padding)
+    both = (padding, padding)
+    if isinstance(padding, Sequence) and not isinstance(padding, str):
+        fits = len(padding) == 2 and all(isinstance(ends, Sequence) for ends in padding)
+        require(fits, where, "padding of an image as ((top, bottom), (left, right))", padding=padding)
+        both = tuple(padding)
     axes = zip(size, window, stride, both, dilation, strict=True)
     rows, columns = [axis_padding(n, w, s, p, d, where=where) for n, w, s, p, d in axes]
     return rows, columns
