@@ -197,7 +197,7 @@ def _layout(scale: Scale, axis: Figure, runs: Sequence[Run]) -> Figure:
         "showlegend": False,
         "hovermode": "closest",
         "dragmode": False,
-        "margin": {"l": 46, "r": 14, "t": 28, "b": 46},
+        "margin": {"l": 46, "r": 36, "t": 28, "b": 46},
     }
 
 

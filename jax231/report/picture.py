@@ -18,7 +18,9 @@ from jax231.report.words import label
 MEASURES = {"cost": "gradient-equivalents", "seconds": "seconds"}
 FORMATS = (".png", ".svg")
 # Ours differ from matplotlib's names only where it has its own.
-MARKERS = dict(zip(style.MARKERS, ("o", "s", "^", "D", "v", "P", "p", "*", "h", "X"), strict=True))
+MARKERS = dict(
+    zip(style.MARKERS, ("o", "s", "^", "D", "v", "P", "p", "*", "h", style.polygon("hourglass")), strict=True)
+)
 
 
 def write_picture(folder: Path | str, path: Path | str, problem: str | None = None) -> Path:
@@ -102,7 +104,12 @@ def _draw(place: Any, runs: Sequence[Run], measure: str, scale: Scale, looks: Ma
         place.fill_between(x[alive], gap(line.low[alive]), gap(line.high[alive]), **band)
         every = max(1, int(steady.sum()) // 6)
         place.plot(
-            x[steady], gap(line.median[steady]), drawstyle="steps-post", **_line(look), markevery=every, clip_on=False
+            x[steady],
+            gap(line.median[steady]),
+            drawstyle="steps-post",
+            **_line(look),
+            markevery=(every // 2, every),
+            clip_on=False,
         )
         for run in mine:
             if run.diverged:

@@ -45,7 +45,7 @@
     return {
       ...base,
       width, height, autosize: width === undefined,
-      margin: state.paper ? { l: 34, r: 6, t: 22, b: 34 } : base.margin,
+      margin: state.paper ? { l: 30, r: 26, t: 22, b: 32 } : base.margin,
       font: { family: "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif", size, color: paint.text },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       hoverlabel: { font: { size: 13 }, align: "left" },
@@ -53,11 +53,11 @@
       yaxis: { ...axis, ...base.yaxis, ...wide, range, autorange: range === undefined,
 },
       shapes: targets.map(([, gap]) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: at(gap), y1: at(gap), layer: "below",
-        line: { width: 1, dash: "dot", color: paint.target } })),
+        line: { width: 1.2, dash: "3px,3px", color: paint.target } })),
       annotations: [
         { text: state.view === "gap" ? "relative gap" : "training loss", xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left",
           yanchor: "bottom", showarrow: false, xshift: -base.margin.l / 2, yshift: 4 },
-        ...targets.map(([text, gap]) => ({ text, xref: "paper", x: 0, xanchor: "left", y: Math.log10(at(gap)), yanchor: "bottom",
+        ...targets.map(([text, gap]) => ({ text, xref: "paper", x: 1, xanchor: "left", y: Math.log10(at(gap)), yanchor: "middle",
           showarrow: false, font: { size: size - 2, color: paint.target } })),
       ],
     };
