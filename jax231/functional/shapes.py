@@ -133,8 +133,9 @@ def image_padding(
     where: str,
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """((top, bottom), (left, right)) from any form of padding, for images of `size` (h, w)."""
-    both = (padding, padding)
-    if isinstance(padding, Sequence) and not isinstance(padding, str):
+    if isinstance(padding, str | int):
+        both = (padding, padding)
+    else:
         fits = len(padding) == 2 and all(isinstance(ends, Sequence) for ends in padding)
         require(fits, where, "padding of an image as ((top, bottom), (left, right))", padding=padding)
         both = tuple(padding)
