@@ -126,6 +126,7 @@ def _section(results: Results, name: str, facts: Problem, looks: dict[str, style
         "scale": scale,
         "floor": lowest,
         "verdict": words.verdict(results, name, rows),
+        "excess": words.excess(results, name),
         "absent": [
             kind.title
             for other, kind in study.optimizers.items()

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from jax231.measure.summary import RANKED, Number, Row, Spread
+from jax231.measure.summary import RANKED, TAUS, Number, Row, Spread
 from jax231.report.read import Results, Study
 
 GE = "gradient-equivalents"
@@ -57,7 +57,7 @@ def times(ratio: Number) -> str:
 
 def listing(items: Sequence[str]) -> str:
     """a, b and c."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+    return " and ".join(filter(None, (", ".join(items[:-1]), *items[-1:])))
 
 
 def spread_text(spread: Spread, form: Callable[[float], str] = number) -> str:
@@ -99,18 +99,27 @@ def machine(study: Study) -> list[tuple[str, str]]:
 
 
 def headline(results: Results, tables: Mapping[str, Sequence[Row]]) -> str:
-    """One sentence over all problems: who reaches the ranked target first, by cost and by seconds."""
-    optimizers = results.study.optimizers
-    decided = [rows for rows in tables.values() if any(math.isfinite(row.reach[RANKED].cost.median) for row in rows)]
-    if not decided:
+    """One sentence over all problems: how often a second-order method is the cheapest and the fastest, by target."""
+    tables = {problem: rows for problem, rows in tables.items() if rows}
+    if all(least(rows, RANKED, "cost") is None for rows in tables.values()):
         return f"No optimizer has reached the {label(RANKED)} target on any problem."
-    parts = []
-    for measure, phrase in (("cost", "for the least computation"), ("seconds", "in the least time")):
-        winners = [min(rows, key=lambda row: getattr(row.reach[RANKED], measure).median) for rows in decided]
-        second = sum(optimizers[row.optimizer].order == 2 for row in winners)
-        parts.append(f"{phrase} on {second} of {len(decided)}")
-    problems = "problem" if len(decided) == 1 else "problems"
-    return f"A second-order method reaches the {label(RANKED)} target {listing(parts)} {problems}."
+    won = {}
+    for tau in (RANKED, min(TAUS)):
+        for measure in ("cost", "seconds"):
+            winners = [first for rows in tables.values() if (first := least(rows, tau, measure)) is not None]
+            won[tau, measure] = sum(results.study.optimizers[row.optimizer].order == 2 for row in winners)
+    total = f"{len(tables)} problem{'s' if len(tables) > 1 else ''}"
+    close, closer = ((won[tau, "cost"], won[tau, "seconds"]) for tau in (RANKED, min(TAUS)))
+    return (
+        f"To the {label(RANKED)} target a second-order method is the cheapest on {close[0]} of {total} and the fastest "
+        f"on {close[1]}; to the {label(min(TAUS))} target on {closer[0]} and {closer[1]}."
+    )
+
+
+def least(rows: Sequence[Row], tau: float, measure: str) -> Row | None:
+    """The row with the least median cost or time to a target; None where no median reached it."""
+    reached = [row for row in rows if math.isfinite(getattr(row.reach[tau], measure).median)]
+    return min(reached, key=lambda row: getattr(row.reach[tau], measure).median, default=None)
 
 
 def verdict(results: Results, problem: str, rows: Sequence[Row]) -> str:
@@ -150,9 +159,25 @@ def verdict(results: Results, problem: str, rows: Sequence[Row]) -> str:
     fastest = min(ranked, key=lambda row: row.reach[RANKED].seconds.median)
     taken = duration(fastest.reach[RANKED].seconds.median)
     if fastest.optimizer == first.optimizer:
-        return f"{text}. It is the fastest by the clock too, {taken}."
-    own = duration(first.reach[RANKED].seconds.median)
-    return f"{text}. By the clock {title(fastest)} is the fastest, {taken} against {own}."
+        text += f". It is the fastest by the clock too, {taken}."
+    else:
+        own = duration(first.reach[RANKED].seconds.median)
+        text += f". By the clock {title(fastest)} is the fastest, {taken} against {own}."
+    far = least(rows, min(TAUS), "cost")
+    if far is not None and far.optimizer != first.optimizer:
+        needed = number(far.reach[min(TAUS)].cost.median)
+        text += f" The closer target of {label(min(TAUS))} is cheapest for {title(far)}, {needed} {GE}."
+    return text
+
+
+def excess(results: Results, problem: str) -> str:
+    """Which optimizers spent more than a problem's budget (a step is finished once begun), and how much; or nothing."""
+    budget = results.study.problems[problem].budget
+    spent: dict[str, float] = {}
+    for run in results.runs:
+        if run.problem == problem and budget is not None and run.cost[-1] > 1.1 * budget:
+            spent[run.optimizer] = max(spent.get(run.optimizer, 0.0), float(run.cost[-1]))
+    return listing([f"{results.study.optimizers[name].title} (up to {number(cost)})" for name, cost in spent.items()])
 
 
 def failures(results: Results) -> str:
