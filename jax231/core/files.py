@@ -1,8 +1,10 @@
 """Files that are written whole or not at all, and records that survive a kill at any moment."""
 
+import fcntl
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 def write_whole(path: Path, content: bytes | str) -> None:
     """Write `content` to a temporary file beside `path`, flush it to the disk, then rename it into place."""
     data = content.encode() if isinstance(content, str) else content
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         with part.open("wb") as file:
             file.write(data)
@@ -29,12 +31,16 @@ def sha256(path: Path) -> str:
 
 
 def append_record(path: Path, line: bytes) -> None:
-    """Append one JSON record as a whole line; a torn last line of a killed writer is cut off first."""
+    """Append one JSON record as a whole line; a torn last line of a killed writer is cut off first.
+
+    The file is locked meanwhile, so that many processes may append to it.
+    """
     if b"\n" in line:
         lines = line.count(b"\n") + 1
         raise ValueError(f"append_record: expected one line for {path}; got lines={lines}")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # else one cuts off what another is writing; closing releases it
         end = os.lseek(descriptor, 0, os.SEEK_END)
         whole = _end_of_last_line(descriptor, end)
         if whole != end:

@@ -1,6 +1,7 @@
 """Names of a package that load on first use (PEP 562), so that the command line starts without importing JAX."""
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
 
@@ -16,7 +17,9 @@ def attach(
 
     def load(name: str) -> object:
         if name in owners:
-            return getattr(importlib.import_module(f"{package}.{owners[name]}"), name)
+            value = getattr(importlib.import_module(f"{package}.{owners[name]}"), name)
+            setattr(sys.modules[package], name, value)  # where a submodule has this name, its import has put it there
+            return value
         if name in modules:
             return importlib.import_module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")

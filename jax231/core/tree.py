@@ -9,20 +9,27 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from jax231.core.precision import statistics_dtype
+
 PyTree = Any
 
 
 def dot(a: PyTree, b: PyTree) -> jax.Array:
-    """Inner product over all leaves, at highest matrix precision."""
-    products = jax.tree.map(lambda x, y: jnp.vdot(x, y, precision=jax.lax.Precision.HIGHEST), a, b)
-    return functools.reduce(operator.add, jax.tree.leaves(products), jnp.zeros(()))
+    """Inner product over all leaves, at highest matrix precision; in float32 for bfloat16 and float16 leaves."""
+
+    def product(x: jax.Array, y: jax.Array) -> jax.Array:
+        wide = statistics_dtype(x.dtype, y.dtype)
+        return jnp.vdot(x, y, precision=jax.lax.Precision.HIGHEST, preferred_element_type=wide)
+
+    leaves = jax.tree.leaves(jax.tree.map(product, a, b))
+    return functools.reduce(operator.add, leaves) if leaves else jnp.zeros(())
 
 
 def norm(a: PyTree) -> jax.Array:
-    """Euclidean norm over all leaves; its gradient at zero is zero."""
+    """Euclidean norm over all leaves, NaN where an entry is; its gradient at zero is zero."""
     square = dot(a, a)
-    positive = square > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
+    zero = square == 0
+    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, square)))
 
 
 def add(a: PyTree, b: PyTree) -> PyTree:
