@@ -13,12 +13,14 @@ from jax231.functional.neighbors import distances, knn_predict
 from tests.derivatives import assert_derivatives, relative_error
 
 METRICS = ["l1", "l2"]
+measured = jax.jit(distances, static_argnames="metric")
+predicted = jax.jit(knn_predict, static_argnames=("k", "metric"))
 SCIPY = {"l1": "cityblock", "l2": "euclidean"}
 
 
 @pytest.fixture(params=[2**22, 200], ids=["whole", "blocks"])
 def temporary(request, monkeypatch):
-    """Once in a single tile, once in tiles that fit neither side."""
+    """Once in a single tile, once in tiles that fit neither side (compile a new function: jit does not see this)."""
     monkeypatch.setattr(neighbors, "TEMPORARY", request.param)
 
 
@@ -54,7 +56,7 @@ def test_distances_are_their_definition(metric, sizes):
 @pytest.mark.parametrize(("offset", "scale"), [(0, 1), (1000, 1), (0.5, 1e-3), (0, 1e6)])
 def test_distances_do_not_see_the_origin(metric, offset, scale):
     a, b = (np.float32(offset + scale * x) for x in examples(60, 80, 784))
-    assert relative_error(distances(a, b, metric), cdist(np.float64(a), np.float64(b), SCIPY[metric])) <= 1e-6
+    assert relative_error(measured(a, b, metric), cdist(np.float64(a), np.float64(b), SCIPY[metric])) <= 1e-6
 
 
 @pytest.mark.usefixtures("temporary")
@@ -63,7 +65,9 @@ def test_distances_are_exact_between_small_integers():
     rng = np.random.default_rng(1)
     a, b = rng.integers(0, 17, (30, 64)), rng.integers(0, 17, (40, 64))
     squares = ((a[:, None] - b) ** 2).sum(-1)
-    np.testing.assert_array_equal(jax.jit(distances)(a, b), np.asarray(jnp.sqrt(jnp.asarray(squares, jnp.float32))))
+    np.testing.assert_array_equal(
+        jax.jit(lambda a, b: distances(a, b))(a, b), np.asarray(jnp.sqrt(jnp.asarray(squares, jnp.float32)))
+    )
 
 
 @given(st.integers(0, 2**16), st.sampled_from(METRICS))
@@ -78,7 +82,7 @@ def test_a_metric_is_symmetric_and_holds_the_triangle(seed, metric):
 compiled_distances = {metric: jax.jit(lambda x, metric=metric: distances(x, x, metric)) for metric in METRICS}
 
 
-@pytest.mark.parametrize("d", [2, 64, 784, 3072])
+@pytest.mark.parametrize("d", [2, 3072])
 def test_equal_points_are_at_distance_zero(d):
     x = np.random.default_rng(2).uniform(size=(300, d)).astype(np.float32)
     value, gradient = jax.jit(jax.value_and_grad(lambda x: jnp.trace(distances(x, x[::-1][::-1]))))(x)
@@ -122,13 +126,13 @@ def test_distances_map_over_further_axes(metric):
 @pytest.mark.parametrize("metric", METRICS)
 def test_dtypes(metric):
     a, b = examples(5, 4, 100)
-    low = distances(a.astype(jnp.bfloat16), b.astype(jnp.bfloat16), metric)
+    low = measured(a.astype(jnp.bfloat16), b.astype(jnp.bfloat16), metric)
     assert low.dtype == jnp.bfloat16
     np.testing.assert_allclose(np.float32(low), distances(a, b, metric), rtol=0.02)
     pixels = np.random.default_rng(0).integers(0, 256, (5, 100)).astype(np.uint8)
-    assert distances(pixels, pixels, metric).dtype == np.float32
+    assert jax.eval_shape(lambda x: distances(x, x, metric), pixels).dtype == np.float32
     with jax.enable_x64(True):
-        exact = distances(np.float64(a), np.float64(b), metric)
+        exact = measured(np.float64(a), np.float64(b), metric)
         assert exact.dtype == np.float64
         assert relative_error(exact, cdist(np.float64(a), np.float64(b), SCIPY[metric])) <= 1e-14
 
@@ -137,7 +141,7 @@ def test_dtypes(metric):
 def test_a_broken_example_stays_alone(metric):
     a, b = examples(5, 4, 3)
     a[2, 1] = np.nan
-    d = np.asarray(distances(a, b, metric))
+    d = np.asarray(measured(a, b, metric))
     assert np.isnan(d[2]).all()
     whole = [0, 1, 3, 4]
     assert relative_error(d[whole], distances_by_loop(a[whole], b, metric)) <= 1e-6
@@ -145,12 +149,12 @@ def test_a_broken_example_stays_alone(metric):
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_nothing_has_no_distances(metric):
-    assert distances(np.ones((0, 3)), np.ones((4, 3)), metric).shape == (0, 4)
-    assert distances(np.ones((4, 3)), np.ones((0, 3)), metric).shape == (4, 0)
+    assert measured(np.ones((0, 3)), np.ones((4, 3)), metric).shape == (0, 4)
+    assert measured(np.ones((4, 3)), np.ones((0, 3)), metric).shape == (4, 0)
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("k", [1, 4, 30])
+@pytest.mark.parametrize("k", [1, 6])
 @pytest.mark.usefixtures("temporary")
 def test_predictions_are_their_definition_ties_included(metric, k):
     """Points on a small grid: most distances and many votes are tied."""
@@ -162,8 +166,8 @@ def test_predictions_are_their_definition_ties_included(metric, k):
 
 def test_the_smaller_label_and_the_earlier_example_win():
     train_x = np.array([[1.0], [-1.0], [3.0], [-3.0]])
-    assert knn_predict(train_x, np.array([7, 2, 7, 2]), np.array([[0.0]]), 1) == 7
-    assert knn_predict(train_x, np.array([7, 2, 7, 2]), np.array([[0.0]]), 4) == 2
+    assert predicted(train_x, np.array([7, 2, 7, 2]), np.array([[0.0]]), 1) == 7
+    assert predicted(train_x, np.array([7, 2, 7, 2]), np.array([[0.0]]), 4) == 2
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -181,7 +185,7 @@ def test_digits_as_scikit_learn(metric):
 def test_predictions_in_float64():
     a, b = (np.float64(x) for x in examples(50, 20, 3))
     y = np.arange(50, dtype=np.int64) % 3
-    np.testing.assert_array_equal(knn_predict(a, y, b, 5), predict_by_loop(a, y, b, 5, "l2"))
+    np.testing.assert_array_equal(predicted(a, y, b, 5), predict_by_loop(a, y, b, 5, "l2"))
 
 
 @pytest.mark.usefixtures("temporary")
@@ -190,7 +194,7 @@ def test_labels_keep_their_type_and_broken_examples_are_nobodys_neighbours():
     y = (np.arange(50) % 5).astype(np.uint8)
     good = np.arange(50) % 7 != 0
     broken = np.where(good[:, None], a, np.nan)
-    actual = knn_predict(broken, y, b, 3)
+    actual = jax.jit(lambda *args: knn_predict(*args, 3))(broken, y, b)
     assert actual.dtype == np.uint8
     np.testing.assert_array_equal(actual, predict_by_loop(a[good], y[good], b, 3, "l2"))
 
