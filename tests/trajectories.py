@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jax231.optim import reuse
+
 PyTree = Any
 Builder = Callable[[Any], optax.GradientTransformation]
 
@@ -39,6 +41,28 @@ def replay(tx: optax.GradientTransformation, start: Any, gradients: Any) -> jax.
         return (params, state), params
 
     return jax.jit(lambda p, g: jax.lax.scan(step, (p, tx.init(p)), g)[1])(start, gradients)
+
+
+def descent(
+    builder: Builder, fun: Callable[[PyTree], jax.Array], steps: int
+) -> Callable[[PyTree, Any], tuple[PyTree, PyTree]]:
+    """``run(start, setting) -> (params, states)`` after each of the steps on a noiseless `fun`, compiled once.
+
+    Value and gradient come from the state where the optimizer has just evaluated them there.
+    """
+
+    def run(start, setting):
+        def step(carry, _):
+            params, state = carry
+            value, grad = reuse.value_and_grad(fun, params, state)
+            updates, state = builder(setting).update(grad, state, params, value=value, grad=grad, value_fn=fun)
+            carry = optax.apply_updates(params, updates), state
+            return carry, carry
+
+        return jax.lax.scan(step, (start, builder(setting).init(start)), length=steps)[1]
+
+    compiled = jax.jit(run)
+    return lambda start, setting: compiled(jax.tree.map(jnp.asarray, start), jnp.asarray(setting))
 
 
 def small_net() -> tuple[Callable[[PyTree], jax.Array], PyTree]:

@@ -1,6 +1,6 @@
 """Every optimizer by name: what it is, what it needs and costs, and where to look for its setting.
 
-The table itself imports no JAX, so that listings and completion answer at once; `Entry.build` imports the builder.
+The table itself imports no JAX, so that listings and completion answer at once; `Entry.builder` imports it.
 """
 
 import difflib

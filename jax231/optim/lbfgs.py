@@ -8,9 +8,10 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from jax231.core import tree
-from jax231.core.checks import is_concrete, require
+from jax231.core.checks import require, require_nonnegative
+from jax231.core.types import Scalar
 from jax231.optim import counts
-from jax231.optim.arguments import required
+from jax231.optim.flat import flatten, ravel
 from jax231.optim.linesearch import strong_wolfe
 from jax231.optim.reuse import Kept
 
@@ -44,12 +45,12 @@ def two_loop(memory: Memory, scale: Float[Array, ""], vector: Float[Array, " n"]
 
     def backward(remainder, pair):
         step, difference, inverse = pair
-        share = inverse * jnp.vdot(step, remainder)
+        share = inverse * tree.dot(step, remainder)
         return remainder - share * difference, share
 
     def forward(result, pair):
         (step, difference, inverse), share = pair
-        return result + (share - inverse * jnp.vdot(difference, result)) * step, None
+        return result + (share - inverse * tree.dot(difference, result)) * step, None
 
     remainder, shares = jax.lax.scan(backward, vector, memory, reverse=True)
     result, _ = jax.lax.scan(forward, scale * remainder, (memory, shares))
@@ -63,8 +64,8 @@ def remember(
 
     Source: Nocedal & Wright 2006, equation 7.20; the skip is that of section 6.1.
     """
-    product, square = jnp.vdot(step, difference), jnp.vdot(difference, difference)
-    bound = jnp.finfo(step.dtype).eps * jnp.sqrt(jnp.vdot(step, step) * square)
+    product, square = tree.dot(step, difference), tree.dot(difference, difference)
+    bound = jnp.finfo(step.dtype).eps * jnp.sqrt(tree.dot(step, step) * square)
     positive = product > bound
     inverse = 1 / jnp.where(positive, product, 1)
     newest = Memory(step, difference, inverse)
@@ -72,64 +73,57 @@ def remember(
     return tree.where(positive, (longer, product / jnp.where(positive, square, 1)), (memory, scale))
 
 
-def lbfgs(
-    damping: Float[Array, ""] | float = 0.0, *, memory: int = 10, evaluations: int = 25
-) -> optax.GradientTransformationExtraArgs:
+def lbfgs(damping: Scalar = 0.0, *, memory: int = 10, evaluations: int = 25) -> optax.GradientTransformationExtraArgs:
     """L-BFGS with a strong Wolfe line search, for an objective without noise.
 
     `update` needs ``value``, ``grad`` and ``value_fn``. Value and gradient at the accepted point stay in the state
     (`reuse.value_and_grad`), so a good step costs one gradient. The first step is at most one long. Where the search
     fails the memory is dropped once and steepest descent tried; where that fails as well the state is ``stalled``.
+    Parameters narrower than float32 round the new point, so nothing is kept for them.
 
     damping: lambda >= 0, traced; the approximated matrix is H + lambda I (each difference y becomes y + lambda s),
         which shortens steps where the curvature is small or was negative. 0 is the classical method.
     memory: m, the number of pairs kept; `evaluations`: at most so many a line search.
 
     Cost:    (2m + 3) copies of the parameters; one gradient a good step, 4 m n multiplications besides.
-    Raises:  ValueError if memory or evaluations is below 1, or a concrete damping is negative.
+    Raises:  ValueError if memory or evaluations is below 1, or damping is negative where it can be seen.
     Source:  Liu & Nocedal 1989; Nocedal & Wright 2006, algorithm 7.5. CS231n lecture 7.
     """
     require(memory >= 1, "lbfgs", "a memory of at least one pair", memory=memory)
     require(evaluations >= 1, "lbfgs", "at least one evaluation a line search", evaluations=evaluations)
-    if is_concrete(damping):
-        require(bool(damping >= 0), "lbfgs", "a damping that is not negative", damping=damping)
+    require_nonnegative("lbfgs", damping=damping)
 
     def empty(flat: Float[Array, " n"]) -> Memory:
         pairs = jnp.zeros((memory, flat.size), flat.dtype)
         return Memory(pairs, pairs, jnp.zeros(memory, flat.dtype))
 
     def init(params: PyTree) -> LbfgsState:
-        flat, _ = tree.ravel(params)
+        flat, _ = ravel(params)
         zero, false = jnp.zeros((), flat.dtype), jnp.zeros((), bool)
         kept = Kept(false, zero, tree.zeros_like(params))
         return LbfgsState(empty(flat), jnp.ones((), flat.dtype), kept, counts.none(), false, jnp.zeros((), jnp.int32))
 
     def update(updates: PyTree, state: Any, params: PyTree = None, **extra: Any):
         del updates
-        value, grad, value_fn = required("lbfgs", extra, "value", "grad", "value_fn")
-        point, unravel = tree.ravel(params)
-        gradient, _ = tree.ravel(grad)
-        value = jnp.asarray(value, point.dtype)
-
-        def flat_value_and_grad(flat):
-            return jax.value_and_grad(lambda x: jnp.asarray(value_fn(unravel(x)), point.dtype))(flat)
-
+        fun, point, value, gradient, unravel = flatten("lbfgs", params, extra)
         direction = -two_loop(state.memory, state.scale, gradient)
         started = state.memory.inverse_products[-1] > 0
-        descends = jnp.vdot(direction, gradient) < 0
+        descends = tree.dot(direction, gradient) < 0
         direction = jnp.where(started & descends, direction, -gradient)
-        length = jnp.sqrt(jnp.vdot(gradient, gradient))
+        length = tree.norm(gradient)
         first = jnp.where(started, 1, jnp.minimum(1, 1 / jnp.maximum(length, jnp.finfo(length.dtype).tiny)))
-        found = strong_wolfe(
-            flat_value_and_grad, point, direction, value, gradient, first=first, limit=evaluations
-        )  # fmt: skip
+        evaluate = jax.value_and_grad(fun)
+        found = strong_wolfe(evaluate, point, direction, value, gradient, first=first, limit=evaluations)
         moved = found.step > 0
-        step = found.step * direction
-        longer, scale = remember(state.memory, state.scale, step, found.gradient - gradient + damping * step)
+        step = jnp.where(moved, found.step * direction, 0)
+        difference = found.gradient - gradient + jnp.asarray(damping, step.dtype) * step
+        longer, scale = remember(state.memory, state.scale, step, difference)
         cleared = (empty(point), jnp.ones_like(scale))
         pairs, scale = tree.where(moved, (longer, scale), cleared)
         used = state.counts.plus(gradient=found.evaluations + jnp.where(state.kept.known, 0, 1))
-        kept = Kept(jnp.ones((), bool), found.value, unravel(found.gradient))
+        # Leaves of a narrower type round the new point, and then the evaluation is not one there.
+        exact = all(jnp.result_type(leaf) == point.dtype for leaf in jax.tree.leaves(params))
+        kept = Kept(jnp.asarray(exact), found.value, unravel(found.gradient))
         new = LbfgsState(pairs, scale, kept, used, ~moved & ~started, state.iterations + 1)
         return unravel(step), new
 

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jax231.core import tree
+
 Vector = Float[Array, " n"]
 Scalar = Float[Array, ""]
 
@@ -43,7 +45,7 @@ def backtracking(
     point: Vector,
     direction: Vector,
     value: Scalar,
-    slope: Scalar,
+    gradient: Vector,
     *,
     first: float = 1.0,
     shrink: float = 0.5,
@@ -52,10 +54,11 @@ def backtracking(
 ) -> Backtracked:
     """Shorten the step from `first` by `shrink` until the loss falls by `decrease` times what the slope promises.
 
-    Gives up, with a step of 0, after `limit` evaluations or where `slope` is not negative.
+    Gives up, with a step of 0, after `limit` evaluations, or after one where `direction` does not descend.
 
     Source: Armijo 1966; Nocedal & Wright 2006, algorithm 3.1.
     """
+    slope = tree.dot(gradient, direction)
     slack = rounding(value)
 
     def fails(step, trial):
@@ -63,7 +66,7 @@ def backtracking(
 
     def going(carry):
         step, trial, evaluations = carry
-        return fails(step, trial) & (evaluations < limit)
+        return fails(step, trial) & (evaluations < limit) & (slope < 0)
 
     def shorter(carry):
         step, _, evaluations = carry
@@ -111,27 +114,29 @@ def strong_wolfe(
     """A step with f <= f0 + decrease * step * slope0 and |slope| <= curvature * |slope0|.
 
     Brackets such a step from `first` on, growing it up to `grow` times, then zooms in by safeguarded cubic
-    interpolation. Value and gradient of the accepted point are returned, so the next iteration need not evaluate them: a
-    good first step costs one evaluation. After `limit` evaluations the best point with sufficient decrease is taken;
+    interpolation. Value and gradient of the accepted point are returned, so the next iteration need not evaluate them:
+    a good first step costs one evaluation. After `limit` evaluations the best point with sufficient decrease is taken;
     where there is none, or `direction` does not descend, the step is 0.
 
     Source: Nocedal & Wright 2006, algorithms 3.5 and 3.6, equation 3.59; Hager & Zhang 2005 (SIAM J. Optim. 16),
     equation 1.6, for the approximate conditions at the limit of rounding.
     """
-    slope0 = jnp.vdot(gradient, direction)
+    slope0 = tree.dot(gradient, direction)
     slack = rounding(value)
     start = Trial(jnp.zeros_like(value), value, slope0)
 
     def advance(search: _Search) -> _Search:
         value_here, gradient_here = value_and_grad(point + search.step * direction)
-        here = Trial(search.step, value_here, jnp.vdot(gradient_here, direction))
+        here = Trial(search.step, value_here, tree.dot(gradient_here, direction))
         finite = jnp.isfinite(here.value) & jnp.isfinite(here.slope)
         armijo = finite & (here.value <= value + decrease * here.step * slope0)
         approximate = finite & (here.value <= value + slack) & (here.slope <= (2 * decrease - 1) * slope0)
-        done = (armijo | approximate) & (jnp.abs(here.slope) <= -curvature * slope0)
-        # Nocedal & Wright: too far when there is no sufficient decrease or no improvement on the lower end.
+        enough = armijo | approximate
+        done = enough & (jnp.abs(here.slope) <= -curvature * slope0)
+        # Nocedal & Wright: too far when there is no sufficient decrease or no improvement on the lower end. Values that
+        # differ by rounding alone say nothing; then the slopes decide.
         first_trial = ~search.zooming & (search.low.step == 0)
-        too_far = ~armijo | (~first_trial & (here.value >= search.low.value))
+        too_far = ~enough | (~first_trial & (here.value > search.low.value + slack))
         passed = here.slope * jnp.where(search.zooming, search.high.step - search.low.step, 1) >= 0
         # Where a minimum lies between `here` and `low`, `low` becomes the other end.
         high_if_near = _pick(passed, search.low, search.high)
@@ -178,6 +183,12 @@ def _between(low: Trial, high: Trial) -> Scalar:
 
 
 def _beyond(previous: Trial, here: Trial, grow: float) -> Scalar:
-    """The next trial further out: the cubic's minimizer, between 1.1 and `grow` times the present step."""
-    guess = _cubic(previous, here)
-    return jnp.where(jnp.isfinite(guess), jnp.clip(guess, 1.1 * here.step, grow * here.step), grow * here.step)
+    """The next trial further out: the cubic's minimizer, at least 1.1 times the last stride on and at most `grow` times.
+
+    Where the cubic has none ahead, as where the slope still falls, the step grows by the whole of `grow`.
+
+    Source: Moré & Thuente 1994 (ACM TOMS 20), section 4, for the safeguards.
+    """
+    guess, most = _cubic(previous, here), grow * here.step
+    least = jnp.minimum(here.step + 1.1 * (here.step - previous.step), most)
+    return jnp.where(guess > here.step, jnp.clip(guess, least, most), most)

@@ -9,10 +9,11 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from jax231.core import tree
-from jax231.core.checks import is_concrete, require
+from jax231.core.checks import require, require_nonnegative
+from jax231.core.types import Scalar
 from jax231.curvature.products import linearized_hvp
 from jax231.optim import counts
-from jax231.optim.arguments import required
+from jax231.optim.flat import flatten
 from jax231.optim.linesearch import backtracking
 
 PyTree = Any
@@ -48,19 +49,19 @@ def truncated_cg(
 
     def going(carry):
         _, residual, _, iteration, negative = carry
-        return (jnp.vdot(residual, residual) > tolerance**2) & (iteration < limit) & ~negative
+        return (tree.dot(residual, residual) > tolerance**2) & (iteration < limit) & ~negative
 
     def advance(carry):
         solution, residual, direction, iteration, _ = carry
         image = product(direction)
-        curvature = jnp.vdot(direction, image)
+        curvature = tree.dot(direction, image)
         negative = ~(curvature > 0)
-        square = jnp.vdot(residual, residual)
+        square = tree.dot(residual, residual)
         length = jnp.where(negative, 0, square / jnp.where(negative, 1, curvature))
         first = negative & (iteration == 0)
         solution = jnp.where(first, vector, solution + length * direction)
         residual = residual - length * image
-        direction = residual + jnp.vdot(residual, residual) / square * direction
+        direction = residual + tree.dot(residual, residual) / square * direction
         return solution, residual, direction, iteration + 1, negative
 
     zero = jnp.zeros((), jnp.int32)
@@ -69,7 +70,7 @@ def truncated_cg(
     return Truncated(solution, products, negative)
 
 
-def newton_cg(damping: Float[Array, ""] | float = 1e-3, *, cg_limit: int = 50) -> optax.GradientTransformationExtraArgs:
+def newton_cg(damping: Scalar = 1e-3, *, cg_limit: int = 50) -> optax.GradientTransformationExtraArgs:
     """Truncated Newton: CG on (H + lambda I) p = -gradient, then backtracking until the loss falls.
 
     `update` needs ``value``, ``grad`` and ``value_fn``. CG stops at a residual of min(1/2, sqrt|g|) |g|, which makes
@@ -78,12 +79,11 @@ def newton_cg(damping: Float[Array, ""] | float = 1e-3, *, cg_limit: int = 50) -
     damping: lambda >= 0, traced.
 
     Cost:    5 copies of the parameters; a step takes two gradients (one of them to linearize) and some hvps.
-    Raises:  ValueError if a concrete damping is negative or `cg_limit` is below 1.
+    Raises:  ValueError if damping is negative where it can be seen, or `cg_limit` is below 1.
     Source:  Nocedal & Wright 2006, algorithm 7.1; Martens 2010 for the damping.
     """
     require(cg_limit >= 1, "newton_cg", "at least one CG iteration", cg_limit=cg_limit)
-    if is_concrete(damping):
-        require(bool(damping >= 0), "newton_cg", "a damping that is not negative", damping=damping)
+    require_nonnegative("newton_cg", damping=damping)
 
     def init(params: PyTree) -> NewtonCgState:
         del params
@@ -91,20 +91,16 @@ def newton_cg(damping: Float[Array, ""] | float = 1e-3, *, cg_limit: int = 50) -
 
     def update(updates: PyTree, state: Any, params: PyTree = None, **extra: Any):
         del updates
-        value, grad, value_fn = required("newton_cg", extra, "value", "grad", "value_fn")
-        point, unravel = tree.ravel(params)
-        gradient, _ = tree.ravel(grad)
-
-        def flat_value(flat):
-            return jnp.asarray(value_fn(unravel(flat)), point.dtype)
-
-        _, product = linearized_hvp(flat_value, point)
-        length = jnp.sqrt(jnp.vdot(gradient, gradient))
+        fun, point, value, gradient, unravel = flatten("newton_cg", params, extra)
+        _, product = linearized_hvp(fun, point)
+        shift = jnp.asarray(damping, point.dtype)
+        length = tree.norm(gradient)
         tolerance = jnp.minimum(0.5, jnp.sqrt(length)) * length
-        solved = truncated_cg(lambda v: product(v) + damping * v, -gradient, tolerance, cg_limit)
-        slope = jnp.vdot(gradient, solved.solution)
-        found = backtracking(flat_value, point, solved.solution, jnp.asarray(value, point.dtype), slope)
+        solved = truncated_cg(lambda v: product(v) + shift * v, -gradient, tolerance, cg_limit)
+        found = backtracking(fun, point, solved.solution, value, gradient)
+        moved = found.step > 0
         used = state.counts.plus(loss=found.evaluations, gradient=2, hvp=solved.products)
-        return unravel(found.step * solved.solution), NewtonCgState(used, solved.products, ~(found.step > 0))
+        step = jnp.where(moved, found.step * solved.solution, 0)
+        return unravel(step), NewtonCgState(used, solved.products, ~moved)
 
     return optax.GradientTransformationExtraArgs(init, update)

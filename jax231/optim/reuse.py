@@ -27,4 +27,8 @@ def value_and_grad(value_fn: Callable[[PyTree], jax.Array], params: PyTree, stat
     kept = getattr(state, "kept", None)
     if kept is None:
         return evaluate(params)
-    return jax.lax.cond(kept.known, lambda: (kept.value, kept.grad), lambda: evaluate(params))
+
+    def fresh():
+        return jax.tree.map(lambda x, like: x.astype(like.dtype), evaluate(params), (kept.value, kept.grad))
+
+    return jax.lax.cond(kept.known, lambda: (kept.value, kept.grad), fresh)
