@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jax231.core.checks import require
+
 
 class Timing(NamedTuple):
     """Seconds of one call: the median, and the interquartile range over the median."""
@@ -29,7 +31,10 @@ def interleaved(
 
     Every call is warmed up twice (compilation and caches stay out). At most `repeats` rounds, and after three no new
     round once `budget` seconds are spent.
+
+    Raises: ValueError if `repeats` is below 1.
     """
+    require(repeats >= 1, "interleaved", "at least one round", repeats=repeats)
     for call, arguments in calls.values():
         for _ in range(2):
             jax.block_until_ready(call(*arguments))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jax231.core.checks import require
 from jax231.core.types import Model
 from jax231.functional import activations
 from jax231.functional.initializers import he, xavier
@@ -16,8 +17,10 @@ def two_layer(shape: tuple[int, ...], classes: int, *, hidden: int = 32, activat
     """``scores = W2 f(W1 x + b1) + b2`` with f = relu (He initialization) or tanh (Xavier).
 
     Shapes:  inputs (n, *shape) -> (n, classes).
+    Raises:  ValueError if `activation` is neither of the two.
     Source:  CS231n lecture 4 (neural networks) and lecture 6 (initialization).
     """
+    require(activation in ("relu", "tanh"), "two_layer", "relu or tanh", activation=activation)
     nonlinearity = getattr(activations, activation)
     first = he() if activation == "relu" else xavier()
 

@@ -7,9 +7,10 @@ import difflib
 import importlib
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jax231.core.types import Model
+if TYPE_CHECKING:
+    import jax231.core.types
 
 
 class Entry(NamedTuple):
@@ -23,7 +24,7 @@ class Entry(NamedTuple):
     source: str
     arguments: Mapping[str, Any] = {}
 
-    def build(self, shape: tuple[int, ...], classes: int) -> Model:
+    def build(self, shape: tuple[int, ...], classes: int) -> "jax231.core.types.Model":
         """The model's two functions for images (h, w, c) and so many classes."""
         module = importlib.import_module(f"jax231.models.{self.architecture}")
         return getattr(module, self.architecture)(shape, classes, **self.arguments)

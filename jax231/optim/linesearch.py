@@ -183,7 +183,7 @@ def _between(low: Trial, high: Trial) -> Scalar:
 
 
 def _beyond(previous: Trial, here: Trial, grow: float) -> Scalar:
-    """The next trial further out: the cubic's minimizer, at least 1.1 times the last stride on and at most `grow` times.
+    """The next trial further out: the cubic's minimizer, 1.1 strides ahead or more, up to `grow` times the step.
 
     Where the cubic has none ahead, as where the slope still falls, the step grows by the whole of `grow`.
 

@@ -37,7 +37,7 @@ def damped_solve(
     """
     size = vector.size
     scale = jnp.linalg.norm(matrix) / jnp.sqrt(jnp.asarray(size, matrix.dtype))
-    smallest = 1e-3 * jnp.where(scale > 0, scale, 1)
+    smallest = jnp.where(scale > 0, 1e-3 * scale, 1)
 
     def factor(tau):
         return jnp.linalg.cholesky(matrix + tau * jnp.eye(size, dtype=matrix.dtype))
