@@ -95,7 +95,7 @@ def test_one_batch_is_learned_by_heart_and_every_parameter_learns(entry):
 @every_entry
 def test_hessian_vector_products(entry, x64):
     model, loss = setting(entry.name)
-    params = jax.tree.map(lambda x: x.astype(float), model.init(jax.random.key(1))[0])
+    params = jax.tree.map(lambda x: x.astype(float), jax.jit(model.init)(jax.random.key(1))[0])
     flat, unravel = tree.ravel(params)
     direction = jnp.sin(jnp.arange(flat.size) + 1.0) / flat.size**0.5
 
