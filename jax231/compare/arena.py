@@ -44,16 +44,13 @@ class Arena:
         self.problem = problem
         self.batch = min(batch or problem.examples, problem.examples)
         self._seeds = seeds
-        self._keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
-        init = jax.vmap(problem.model.init)
-        self._init = Program(pool, init, self._keys)
-        every, _ = jax.eval_shape(init, self._keys)
-        self.shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), every)
+        self._init = Program(pool, problem.model.init, jax.random.key(0))
+        self.shapes, _ = jax.eval_shape(problem.model.init, jax.random.key(0))
         self.parameters = tree.size(self.shapes)
         split = problem.split
+        sizes = {len(other.targets): other for other in (split.test, split.validation)}
         self._evaluate = {
-            len(other.targets): Program(pool, self._measured, self.shapes, split.train, other)
-            for other in (split.test, split.validation)
+            size: Program(pool, self._measured, self.shapes, split.train, other) for size, other in sizes.items()
         }
         self.programs = [self._init, *self._evaluate.values()]
         self._orders: dict[int, jax.Array] = {}
@@ -61,8 +58,7 @@ class Arena:
     @cached_property
     def starts(self) -> dict[int, PyTree]:
         """The starting point of every seed."""
-        starts, _ = self._init(self._keys)
-        return {seed: jax.tree.map(lambda x, i=i: x[i], starts) for i, seed in enumerate(self._seeds)}
+        return {seed: self._init(jax.random.key(seed))[0] for seed in self._seeds}
 
     @cached_property
     def losses(self) -> dict[int, jax.Array]:

@@ -7,6 +7,8 @@ random bits are drawn inside: starting points and batch indices are arguments. A
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +19,7 @@ from jaxtyping import Array, Bool, Float
 
 from jax231.compare.arena import Arena, exploded
 from jax231.compare.problems import Problem
-from jax231.compare.program import Program
+from jax231.compare.program import Program, blank
 from jax231.compare.task import Recorder, Task, Winner
 from jax231.core import tree
 from jax231.core.types import Batch
@@ -48,9 +50,10 @@ def begin(build: Build, setting: Any, params: PyTree, start: Array) -> Carry:
 
 
 def advance(problem: Problem, build: Build) -> Callable[..., Carry]:
-    """``run(setting, carry, start, indices (steps, batch), data, first, last)``: the steps from `first` to `last`.
+    """``run(setting, params, carry, start, indices, data, first, last)``: the steps from `first` to `last`.
 
-    `setting` is what `build` takes, `start` the objective before the first step; all arguments are traced.
+    `setting` is what `build` takes, `params` the starting point, `start` the objective there, and `indices` (steps,
+    batch) the examples of every step; all arguments are traced. Where `first` is 0 the carry is made here.
     """
 
     def step(setting, start, data, chosen, carry: Carry) -> Carry:
@@ -67,16 +70,37 @@ def advance(problem: Problem, build: Build) -> Callable[..., Carry]:
         moved = Carry(optax.apply_updates(carry.params, updates), opt, smoothed, diverged)
         return tree.where(diverged, carry._replace(diverged=diverged), moved)
 
-    def run(setting, carry, start, indices, data, first, last):
-        return jax.lax.fori_loop(first, last, lambda i, c: step(setting, start, data, indices[i], c), carry)
+    def run(setting, params, carry, start, indices, data, first, last):
+        carry = jax.lax.cond(first == 0, lambda: begin(build, setting, params, start), lambda: carry)
+
+        def body(i, carry):  # the branch spares a lane by itself its steps after a divergence
+            return jax.lax.cond(carry.diverged, lambda c: c, lambda c: step(setting, start, data, indices[i], c), carry)
+
+        return jax.lax.fori_loop(first, last, body, carry)
 
     return run
 
 
 def sweep(problem: Problem, build: Build) -> Callable[..., Carry]:
-    """`advance` over seeds (outer axis: carry, start and indices) and settings (inner axis: setting and carry)."""
-    over_settings = jax.vmap(advance(problem, build), (0, 0, None, None, None, None, None))
-    return jax.vmap(over_settings, (None, 0, 0, 0, None, None, None))
+    """`advance` over seeds (outer axis: params, carry, start, indices) and settings (inner axis: setting, carry).
+
+    Lanes of a small problem run side by side; those of one with ``in_turn`` one after another, which keeps what a lane
+    works on in the processor's cache.
+    """
+    run = advance(problem, build)
+
+    def over(function):
+        return (lambda *rows: jax.lax.map(lambda row: function(*row), rows)) if problem.in_turn else jax.vmap(function)
+
+    def lanes(settings, params, carries, starts, indices, data, first, last):
+        def of_seed(point, row, start, order):
+            return over(lambda setting, carry: run(setting, point, carry, start, order, data, first, last))(
+                settings, row
+            )
+
+        return over(of_seed)(params, carries, starts, indices)
+
+    return lanes
 
 
 def build_family(setting: Any) -> optax.GradientTransformationExtraArgs:
@@ -109,45 +133,50 @@ class FirstOrder:
 
     # Compilation
 
-    def compile(self, pool, search: bool, alone: list[Task]) -> list[Program]:
-        """Start compiling what is needed: the sweep, and each of the tasks to be run alone."""
-        problem, nowhere = self.arena.problem, self._range(0, 0)
-        if search:
-            self._sweep = Program(pool, sweep(problem, self._build), *self._lanes(), *nowhere)
-        for task in alone:
-            single = self._single(task, task.grid[0], self.seeds[0])
-            self._alone[task.name] = Program(pool, advance(problem, task.entry.builder), *single, *nowhere)
-        return [*([self._sweep] if self._sweep else []), *self._alone.values()]
+    def compile_search(self, pool: ThreadPoolExecutor) -> Program:
+        """Start compiling the sweep."""
+        program = Program(pool, sweep(self.arena.problem, self._build), *self._lanes(), *self._range(0, 0))
+        self._sweep = program
+        return program
 
-    def _range(self, first: int, last: int) -> tuple[PyTree, Array, Array]:
-        return self.arena.problem.split.train, jnp.int32(first), jnp.int32(last)
+    def compile_alone(self, pool: ThreadPoolExecutor, task: Task) -> Program:
+        """Start compiling the program that runs `task` by itself."""
+        single = self._single(task, task.grid[0], self.seeds[0])
+        program = Program(pool, advance(self.arena.problem, task.entry.builder), *single, *self._range(0, 0))
+        self._alone[task.name] = program
+        return program
+
+    def _range(self, first: int, last: int) -> tuple[Any, ...]:
+        return self.arena.problem.split.train, np.int32(first), np.int32(last)
 
     def _single(self, task: Task, setting: float, seed: int) -> tuple[Any, ...]:
+        """Arguments of a run before its first step: setting, params, carry, start, indices."""
         arena, rate = self.arena, jnp.asarray(setting)
-        carry = begin(task.entry.builder, rate, arena.starts[seed], arena.losses[seed])
-        return rate, carry, arena.losses[seed], arena.order(seed, self._steps(task))
+        params, start = arena.starts[seed], arena.losses[seed]
+        carry = blank(jax.eval_shape(partial(begin, task.entry.builder), rate, params, start))
+        return rate, params, carry, start, arena.order(seed, self._steps(task))
 
     def _lanes(self) -> tuple[Any, ...]:
-        arena = self.arena
-        starts = jnp.stack([arena.losses[seed] for seed in self.seeds])
-        params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(arena.starts[seed] for seed in self.seeds))
-        orders = jnp.stack([arena.order(seed, self.steps) for seed in self.seeds])
-        over_settings = jax.vmap(lambda s, p, v: begin(self._build, s, p, v), (0, None, None))
-        carries = jax.vmap(over_settings, (None, 0, 0))(self._settings, params, starts)
-        return self._settings, carries, starts, orders
+        """Arguments of the sweep before its first step: settings, params, carries, starts, indices."""
+        arena, seeds = self.arena, self.seeds
+        starts = np.stack([arena.losses[seed] for seed in seeds])
+        params = jax.tree.map(lambda *rows: np.stack(rows), *(arena.starts[seed] for seed in seeds))
+        orders = np.stack([arena.order(seed, self.steps) for seed in seeds])
+        over_settings = jax.vmap(partial(begin, self._build), (0, None, None))
+        carries = blank(jax.eval_shape(jax.vmap(over_settings, (None, 0, 0)), self._settings, params, starts))
+        return self._settings, params, carries, starts, orders
 
     # Running
 
     def search(self, done: Callable[[float], None]) -> Iterator[Lane]:
         """Run all lanes to the end and yield their records; `done` hears the share of the work since the last call."""
         assert self._sweep is not None
-        settings, carries, starts, orders = self._lanes()
+        settings, params, carries, *fixed = self._lanes()
         bounds = np.linspace(0, self.steps, min(CHUNKS, self.steps) + 1).round().astype(int).tolist()
         for first, last in itertools.pairwise(bounds):
-            carries = jax.block_until_ready(
-                self._sweep(settings, carries, starts, orders, *self._range(first, last))
-            )  # fmt: skip
+            carries = jax.block_until_ready(self._sweep(settings, params, carries, *fixed, *self._range(first, last)))
             done((last - first) / self.steps)
+        carries = jax.device_get(carries)  # cut up by NumPy: every slice in JAX is a compilation
         for row, seed in enumerate(self.seeds):
             for column, (task, setting) in enumerate(self.lanes):
                 carry = jax.tree.map(lambda x, row=row, column=column: x[row, column], carries)
@@ -173,14 +202,14 @@ class FirstOrder:
     def alone(self, task: Task, winner: Winner, seed: int) -> Run:
         """Run one optimizer by itself, warm; only its own steps are timed, not the measurements between them."""
         program, steps = self._alone[task.name], self._steps(task)
-        rate, carry, start, order = self._single(task, winner.setting, seed)
-        jax.block_until_ready(program(rate, carry, start, order, *self._range(0, min(2, steps))))
+        rate, params, carry, *fixed = self._single(task, winner.setting, seed)
+        carry = jax.block_until_ready(program(rate, params, carry, *fixed, *self._range(0, 0)))
+        jax.block_until_ready(program(rate, params, carry, *fixed, *self._range(0, min(2, steps))))
         recorder, elapsed, last = Recorder(task, winner, seed), 0.0, 0
         points = np.unique(np.geomspace(1, steps, POINTS).round().astype(int)).tolist()
         for point in [0, *points]:
             if point > last:
-                arguments = (rate, carry, start, order, *self._range(last, point))
-                carry, took = timed(program, *arguments)
+                carry, took = timed(program, rate, params, carry, *fixed, *self._range(last, point))
                 elapsed += took
             last = point
             loss, accuracy = self.arena.measure(carry.params, self.arena.problem.split.test)

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
+import numpy as np
 
 
 class Program:
@@ -24,6 +25,11 @@ class Program:
     def __call__(self, *arguments: Any) -> Any:
         """The function's result for `arguments` of the shapes that it was traced for."""
         return self._result.result()[0](*arguments)
+
+
+def blank(shapes: Any) -> Any:
+    """Zeros of the given shapes and dtypes, from NumPy: made by JAX, every new shape would be a compilation."""
+    return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
 
 
 def _compile(lowered: Any) -> tuple[Callable[..., Any], float]:

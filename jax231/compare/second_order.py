@@ -6,17 +6,20 @@ in gradient-equivalents, from the evaluations that the optimizer's state reports
 
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple, Protocol, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
 from jax231.compare.arena import Arena, exploded
 from jax231.compare.costs import Rates
 from jax231.compare.problems import Problem
-from jax231.compare.program import Program
+from jax231.compare.program import Program, blank
 from jax231.compare.task import Recorder, Task, Winner
 from jax231.core import tree
 from jax231.measure.summary import Lane, Number, Run
@@ -56,11 +59,13 @@ class Carry(NamedTuple):
 def begin(build: Build, damping: Any, params: PyTree) -> Carry:
     """The carry before the first step."""
     zero = jnp.zeros((), jnp.int32)
-    return Carry(params, build(damping).init(params), zero, zero, jnp.zeros(()))
+    return Carry(params, build(damping).init(params), zero, zero, jnp.zeros((), float))
 
 
 def advance(problem: Problem, build: Build) -> Callable[..., Carry]:
-    """``run(damping, carry, start, data, rates, budget, least, last)``: steps until number `last` or an end.
+    """``run(damping, params, carry, start, data, rates, budget, least, last)``: steps until number `last` or an end.
+
+    `params` is the starting point; a carry of no steps is made here.
 
     Ends are: a gradient of norm `TOLERANCE` (converged), a line search without success (stalled), an exploded loss
     (diverged), `budget` gradient-equivalents spent and `least` steps done (budget). `rates` are the costs of a loss, a
@@ -82,7 +87,8 @@ def advance(problem: Problem, build: Build) -> Callable[..., Carry]:
         params = optax.apply_updates(carry.params, updates)
         return Carry(params, opt, status.astype(jnp.int32), carry.steps + 1, jnp.asarray(cost, carry.cost.dtype))
 
-    def run(damping, carry, start, data, rates, budget, least, last):
+    def run(damping, params, carry, start, data, rates, budget, least, last):
+        carry = jax.lax.cond(carry.steps == 0, lambda: begin(build, damping, params), lambda: carry)
         return jax.lax.while_loop(
             lambda c: (c.status == RUNNING) & (c.steps < last),
             lambda c: step(damping, start, data, rates, budget, least, c),
@@ -102,18 +108,23 @@ class SecondOrder:
         self._rates = tuple(jnp.asarray(rate, float) for rate in rates.vector)
         self._program: Program | None = None
 
-    def compile(self, pool, search: bool, alone: list[Task]) -> list[Program]:
-        """Start compiling: searching and running alone are the same program."""
-        if search or alone:
+    def compile_search(self, pool: ThreadPoolExecutor) -> Program:
+        """Start compiling, unless that has been done: searching and running alone are the same program."""
+        if self._program is None:
             function = advance(self.arena.problem, self._task.entry.builder)
-            self._program = Program(pool, function, *self._arguments(self._task.grid[0], self.seeds[0]), jnp.int32(0))
-        return [self._program] if self._program else []
+            self._program = Program(pool, function, *self._arguments(self._task.grid[0], self.seeds[0]), np.int32(0))
+        return self._program
+
+    def compile_alone(self, pool: ThreadPoolExecutor, task: Task) -> Program:
+        """The same program."""
+        return self.compile_search(pool)
 
     def _arguments(self, setting: float, seed: int) -> tuple[Any, ...]:
         arena, task, damping = self.arena, self._task, jnp.asarray(setting)
-        carry = begin(task.entry.builder, damping, arena.starts[seed])
-        limits = (self._rates, jnp.asarray(task.budget, float), jnp.int32(task.entry.steps))
-        return damping, carry, arena.losses[seed], arena.problem.split.train, *limits
+        params = arena.starts[seed]
+        carry = blank(jax.eval_shape(partial(begin, task.entry.builder), damping, params))
+        limits = (self._rates, jnp.asarray(task.budget, float), np.int32(task.entry.steps))
+        return damping, params, carry, arena.losses[seed], arena.problem.split.train, *limits
 
     def search(self, done: Callable[[float], None]) -> Iterator[Lane]:
         """Run lane after lane and yield their records; `done` hears the share of the work since the last call."""
@@ -121,7 +132,7 @@ class SecondOrder:
         for seed in self.seeds:
             for task, setting in self.lanes:
                 arguments = self._arguments(setting, seed)
-                carry = jax.block_until_ready(self._program(*arguments, jnp.int32(MOST_STEPS)))
+                carry = jax.block_until_ready(self._program(*arguments, np.int32(MOST_STEPS)))
                 loss, accuracy = self.arena.measure(carry.params, self.arena.problem.split.validation)
                 diverged = int(carry.status) == DIVERGED or not math.isfinite(loss)
                 yield Lane(
@@ -142,16 +153,17 @@ class SecondOrder:
     def alone(self, task: Task, winner: Winner, seed: int) -> Run:
         """Run by itself, warm; only the method's own steps are timed, not the measurements between them."""
         assert self._program is not None
-        damping, carry, *fixed = self._arguments(winner.setting, seed)
-        jax.block_until_ready(self._program(damping, carry, *fixed, jnp.int32(1)))
+        damping, params, carry, *fixed = self._arguments(winner.setting, seed)
+        jax.block_until_ready(self._program(damping, params, carry, *fixed, np.int32(1)))
         recorder, elapsed, last = Recorder(task, winner, seed), 0.0, 0
         while True:
-            loss, accuracy = self.arena.measure(carry.params, self.arena.problem.split.test)
+            point = carry.params if int(carry.steps) else params
+            loss, accuracy = self.arena.measure(point, self.arena.problem.split.test)
             recorder.add(int(carry.steps), float(carry.cost), elapsed, loss, accuracy)
             if int(carry.status) != RUNNING or not math.isfinite(loss):
                 break
             last = int(carry.steps) + max(1, int(carry.steps) // 10)
-            carry, took = timed(self._program, damping, carry, *fixed, jnp.int32(last))
+            carry, took = timed(self._program, damping, params, carry, *fixed, np.int32(last))
             elapsed += took
         status = STATUS[int(carry.status)] if math.isfinite(loss) else "diverged"
         counts: dict[str, Number] = {name: int(count) for name, count in carry.opt.counts._asdict().items()}

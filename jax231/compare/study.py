@@ -116,11 +116,18 @@ class _Study:
         rows = (row(work, self.config.seeds, seconds[work.tasks[0].problem]) for work in works)
         self.watch.plan(Plan(tuple(rows)))
         if works:
-            drivers = self._compile(works)
-            for work, driver in drivers:
-                if work.search:
-                    self._search(work, driver)
-            self._run_winners(drivers)
+            pool = ThreadPoolExecutor(PARALLEL)
+            try:
+                drivers = [(work, self._driver(work)) for work in works]
+                searching, alone = self._compile(drivers, pool)
+                self._wait("compiling the search", searching)
+                for work, driver in drivers:
+                    if work.search:
+                        self._search(work, driver)
+                self._wait("compiling the runs alone", alone)
+                self._run_winners(drivers)
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def _left(self, problem: str) -> list[Work]:
         """What is left to do for each program that searches: the family's rules as one, every other by itself."""
@@ -152,15 +159,15 @@ class _Study:
             return FirstOrder(arena, work.tasks, self.config.tuning_seeds)
         return SecondOrder(arena, task, self.rates[task.problem], self.config.tuning_seeds)
 
-    def _compile(self, works: list[Work]) -> list[tuple[Work, Driver]]:
-        drivers = [(work, self._driver(work)) for work in works]
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            programs = []
-            for work, driver in drivers:
-                alone = [task for task in work.tasks if work.alone[task.name]]
-                programs += driver.compile(pool, work.search, alone)
-            self._wait("compiling", programs)
-        return drivers
+    def _compile(
+        self, drivers: list[tuple[Work, Driver]], pool: ThreadPoolExecutor
+    ) -> tuple[list[Program], list[Program]]:
+        """Start all compilations: those that the search waits for first, the others go on while it is at work."""
+        searching = [driver.compile_search(pool) for work, driver in drivers if work.search]
+        alone = [
+            driver.compile_alone(pool, task) for work, driver in drivers for task in work.tasks if work.alone[task.name]
+        ]
+        return searching, alone
 
     def _search(self, work: Work, driver: Driver) -> None:
         names = ", ".join(task.name for task in work.tasks)

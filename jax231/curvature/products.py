@@ -30,7 +30,7 @@ def linearized_hvp(fun: Callable[[PyTree], jax.Array], params: PyTree) -> tuple[
     return jax.linearize(jax.grad(fun), params)
 
 
-def hessian(fun: Callable[[PyTree], jax.Array], params: PyTree, *, block: int = 128) -> Float[Array, "n n"]:
+def hessian(fun: Callable[[PyTree], jax.Array], params: PyTree, *, block: int = 32) -> Float[Array, "n n"]:
     """The dense symmetric Hessian over all parameters in the order of `tree.ravel`, `block` columns at a time.
 
     Shapes:  params with n scalars -> (n, n).

@@ -73,7 +73,10 @@ def by_patches(x: Array, kernel: Array, geometry: Geometry) -> Array:
     x = jnp.pad(x, ((0, 0), *geometry.padding, (0, 0)))
     rows = shifted(x, 1, kh, geometry.stride[0], geometry.dilation[0])
     places = [place for row in rows for place in shifted(row, 2, kw, geometry.stride[1], geometry.dilation[1])]
-    return jnp.matmul(jnp.concatenate(places, -1), kernel.reshape(kh * kw * cin, cout))
+    patches = jnp.concatenate(places, -1)
+    pixels = math.prod(patches.shape[:-1])  # as one tall matrix: XLA's product of a batched one is a third slower
+    product = jnp.matmul(patches.reshape(pixels, kh * kw * cin), kernel.reshape(kh * kw * cin, cout))
+    return product.reshape(*patches.shape[:-1], cout)
 
 
 def by_lax(x: Array, kernel: Array, geometry: Geometry) -> Array:

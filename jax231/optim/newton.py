@@ -56,7 +56,7 @@ def damped_solve(
     return jax.scipy.linalg.cho_solve((root, True), vector), tau
 
 
-def newton(damping: Scalar = 1e-3, *, block: int = 128) -> optax.GradientTransformationExtraArgs:
+def newton(damping: Scalar = 1e-3, *, block: int = 32) -> optax.GradientTransformationExtraArgs:
     """Damped Newton: the step solves (H + lambda I) p = -gradient, then is shortened until the loss falls.
 
     `update` needs ``value``, ``grad`` and ``value_fn``. Where H + lambda I is not positive definite a larger multiple
