@@ -25,7 +25,7 @@ from jax231.core import tree
 from jax231.core.types import Batch
 from jax231.measure.summary import Lane, Run
 from jax231.measure.timing import timed
-from jax231.optim.family import coefficients, family, stack
+from jax231.optim.family import Coefficients, coefficients, family, stack
 
 PyTree = Any
 Build = Callable[[Any], optax.GradientTransformationExtraArgs]
@@ -33,6 +33,7 @@ Build = Callable[[Any], optax.GradientTransformationExtraArgs]
 SMOOTHING = 0.9
 POINTS = 48
 CHUNKS = 40
+OWN = 100_000
 
 
 class Carry(NamedTuple):
@@ -140,21 +141,38 @@ class FirstOrder:
         return program
 
     def compile_alone(self, pool: ThreadPoolExecutor, task: Task) -> Program:
-        """Start compiling the program that runs `task` by itself."""
-        single = self._single(task, task.grid[0], self.seeds[0])
-        program = Program(pool, advance(self.arena.problem, task.entry.builder), *single, *self._range(0, 0))
-        self._alone[task.name] = program
-        return program
+        """Start compiling the program that runs `task` by itself, unless it is there: small rules of a family share one.
+
+        What a rule does to a few thousand parameters is nothing beside the gradient, whichever program does it; on
+        `OWN` parameters or more the moments that a rule does not need would cost it time, so it gets its own program.
+        """
+        name = self._program_of(task)
+        if name not in self._alone:
+            build, _ = self._rule(task, task.grid[0])
+            single = self._single(task, task.grid[0], self.seeds[0])
+            self._alone[name] = Program(pool, advance(self.arena.problem, build), *single, *self._range(0, 0))
+        return self._alone[name]
+
+    def _program_of(self, task: Task) -> str:
+        return "family" if task.entry.family and self.arena.parameters < OWN else task.name
+
+    def _rule(self, task: Task, setting: float) -> tuple[Build, Any]:
+        """The builder that a run alone uses, and what it takes."""
+        rate = jnp.asarray(setting)
+        if task.entry.family and self._program_of(task) == "family":
+            return build_family, (rate, Coefficients(*(jnp.asarray(c, float) for c in coefficients(task.entry.family))))
+        return task.entry.builder, rate
 
     def _range(self, first: int, last: int) -> tuple[Any, ...]:
         return self.arena.problem.split.train, np.int32(first), np.int32(last)
 
     def _single(self, task: Task, setting: float, seed: int) -> tuple[Any, ...]:
         """Arguments of a run before its first step: setting, params, carry, start, indices."""
-        arena, rate = self.arena, jnp.asarray(setting)
+        arena = self.arena
+        build, rule = self._rule(task, setting)
         params, start = arena.starts[seed], arena.losses[seed]
-        carry = blank(jax.eval_shape(partial(begin, task.entry.builder), rate, params, start))
-        return rate, params, carry, start, arena.order(seed, self._steps(task))
+        carry = blank(jax.eval_shape(partial(begin, build), rule, params, start))
+        return rule, params, carry, start, arena.order(seed, self._steps(task))
 
     def _lanes(self) -> tuple[Any, ...]:
         """Arguments of the sweep before its first step: settings, params, carries, starts, indices."""
@@ -201,15 +219,15 @@ class FirstOrder:
 
     def alone(self, task: Task, winner: Winner, seed: int) -> Run:
         """Run one optimizer by itself, warm; only its own steps are timed, not the measurements between them."""
-        program, steps = self._alone[task.name], self._steps(task)
-        rate, params, carry, *fixed = self._single(task, winner.setting, seed)
-        carry = jax.block_until_ready(program(rate, params, carry, *fixed, *self._range(0, 0)))
-        jax.block_until_ready(program(rate, params, carry, *fixed, *self._range(0, min(2, steps))))
+        program, steps = self._alone[self._program_of(task)], self._steps(task)
+        rule, params, carry, *fixed = self._single(task, winner.setting, seed)
+        carry = jax.block_until_ready(program(rule, params, carry, *fixed, *self._range(0, 0)))
+        jax.block_until_ready(program(rule, params, carry, *fixed, *self._range(0, min(2, steps))))
         recorder, elapsed, last = Recorder(task, winner, seed), 0.0, 0
         points = np.unique(np.geomspace(1, steps, POINTS).round().astype(int)).tolist()
         for point in [0, *points]:
             if point > last:
-                carry, took = timed(program, rate, params, carry, *fixed, *self._range(last, point))
+                carry, took = timed(program, rule, params, carry, *fixed, *self._range(last, point))
                 elapsed += took
             last = point
             loss, accuracy = self.arena.measure(carry.params, self.arena.problem.split.test)

@@ -41,8 +41,8 @@ class Entry(NamedTuple):
 
 
 ENTRIES = (
-    Entry("softmax", 5e-4, 200, True),
-    Entry("svm", 5e-4, 200, True),
+    Entry("softmax", 5e-4, 150, True),
+    Entry("svm", 5e-4, 150, True),
     Entry("two_layer", 5e-4, 100, False),
     Entry("two_layer_tanh", 5e-4, 100, False),
     Entry("convnet", 5e-4, 20, False, in_turn=True),
