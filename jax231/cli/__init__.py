@@ -36,20 +36,22 @@ app.register_install_completion_command(name="install-completion")
 
 
 def main(tokens: list[str] | None = None) -> NoReturn:
-    """Run one command; exits with 0, 2 for a caller's mistake (one line on standard error), 130 when interrupted."""
+    """Run one command; exits with its code (0), 2 for a caller's mistake (one line on standard error), 130 interrupted."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app(tokens, print_error=False, exit_on_error=False, result_action="return_value")
+        code = app(tokens, print_error=False, exit_on_error=False, result_action="return_value")
     except CycloptsError as error:
-        _fail(" ".join(str(error).split()))
+        _fail(str(error))
     except (ValueError, OSError, ModuleNotFoundError) as error:
+        if isinstance(error, OSError) and error.filename is not None:  # the system refused a file that a caller named
+            _fail(f"{error.filename}: {error.strerror}")
         if _is_ours(error):
-            _fail(" ".join(str(error).split()))
+            _fail(str(error))
         raise
     except KeyboardInterrupt:
         Console(stderr=True).print("\nInterrupted. What was finished is kept: the same command goes on from there.")
         sys.exit(130)
-    sys.exit(0)
+    sys.exit(code or 0)
 
 
 def _interrupt(*_: object) -> None:
@@ -65,5 +67,5 @@ def _is_ours(error: Exception) -> bool:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"jax231: {message}", file=sys.stderr)
+    print("jax231:", " ".join(message.split()), file=sys.stderr)
     sys.exit(2)

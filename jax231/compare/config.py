@@ -3,8 +3,9 @@
 Imports no JAX, so that the command line answers at once.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from jax231.core.checks import require
 
@@ -46,11 +47,16 @@ class Config:
     """Examples in a mini-batch of the first-order methods; 0 takes the whole training split."""
 
     def __post_init__(self):
-        for name in ("problems", "optimizers"):
+        for name, known in (("problems", get_args(ProblemName)), ("optimizers", get_args(OptimizerName))):
             chosen = getattr(self, name)
             require(len(chosen) > 0, "compare", f"at least one of {name}", **{name: chosen})
             require(len(set(chosen)) == len(chosen), "compare", f"each of {name} once", **{name: chosen})
-        require(self.budget is None or self.budget > 0, "compare", "a budget above zero", budget=self.budget)
+            require(set(chosen) <= set(known), "compare", f"{name} among {', '.join(known)}", **{name: chosen})
+        require(
+            self.data in get_args(DataName), "compare", f"data among {', '.join(get_args(DataName))}", data=self.data
+        )
+        budget = self.budget
+        require(budget is None or 0 < budget < math.inf, "compare", "a finite budget above zero", budget=budget)
         require(self.settings >= 1, "compare", "at least one setting", settings=self.settings)
         require(self.seeds >= 1, "compare", "at least one seed", seeds=self.seeds)
         require(self.batch_size >= 0, "compare", "a batch size of 0 (all) or more", batch_size=self.batch_size)

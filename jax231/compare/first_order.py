@@ -6,9 +6,10 @@ random bits are drawn inside: starting points and batch indices are arguments. A
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Event
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +21,8 @@ from jaxtyping import Array, Bool, Float
 from jax231.compare.arena import Arena, exploded
 from jax231.compare.problems import Problem
 from jax231.compare.program import Program, blank
-from jax231.compare.task import Recorder, Task, Winner
+from jax231.compare.task import Key, Recorder, Task, Winner
+from jax231.compare.threads import side_by_side
 from jax231.core import tree
 from jax231.core.types import Batch
 from jax231.measure.summary import Lane, Run
@@ -110,18 +112,25 @@ def build_family(setting: Any) -> optax.GradientTransformationExtraArgs:
     return family(rate, numbers)
 
 
+class Part(NamedTuple):
+    """Lanes that run in one call of the swept program: each of `lanes` with each of `seeds`."""
+
+    seeds: tuple[int, ...]
+    lanes: list[tuple[Task, float]]
+
+
 class FirstOrder:
     """Runs the first-order tasks of an arena that share a swept program: the family's rules, or one other rule."""
 
     def __init__(self, arena: Arena, tasks: list[Task], tuning_seeds: tuple[int, ...]):
         self.arena, self.tasks, self.seeds = arena, tasks, tuning_seeds
         self.steps = max(self._steps(task) for task in tasks)
-        self.lanes = [(task, setting) for task in tasks for setting in task.grid]
-        rates = jnp.asarray([setting for _, setting in self.lanes])
-        rules = [coefficients(task.entry.family) for task, _ in self.lanes if task.entry.family]
-        self._build, self._settings = (
-            (build_family, (rates, stack(rules))) if rules else (tasks[0].entry.builder, rates)
-        )
+        lanes = [[(task, setting) for setting in task.grid] for task in tasks]
+        if arena.problem.in_turn:
+            self._parts = [Part((seed,), row) for seed in tuning_seeds for row in lanes]
+        else:
+            self._parts = [Part(tuning_seeds, list(itertools.chain(*lanes)))]
+        self._build: Build = build_family if tasks[0].entry.family else tasks[0].entry.builder
         self._sweep: Program | None = None
         self._alone: dict[str, Program] = {}
 
@@ -136,12 +145,14 @@ class FirstOrder:
 
     def compile_search(self, pool: ThreadPoolExecutor) -> Program:
         """Start compiling the sweep."""
-        program = Program(pool, sweep(self.arena.problem, self._build), *self._lanes(), *self._range(0, 0))
+        program = Program(
+            pool, sweep(self.arena.problem, self._build), *self._lanes(self._parts[0]), *self._range(0, 0)
+        )
         self._sweep = program
         return program
 
     def compile_alone(self, pool: ThreadPoolExecutor, task: Task) -> Program:
-        """Start compiling the program that runs `task` by itself, unless it is there: small rules of a family share one.
+        """Start compiling the program that runs `task` by itself; small rules of a family share one.
 
         What a rule does to a few thousand parameters is nothing beside the gradient, whichever program does it; on
         `OWN` parameters or more the moments that a rule does not need would cost it time, so it gets its own program.
@@ -174,31 +185,52 @@ class FirstOrder:
         carry = blank(jax.eval_shape(partial(begin, build), rule, params, start))
         return rule, params, carry, start, arena.order(seed, self._steps(task))
 
-    def _lanes(self) -> tuple[Any, ...]:
+    def _lanes(self, part: Part) -> tuple[Any, ...]:
         """Arguments of the sweep before its first step: settings, params, carries, starts, indices."""
-        arena, seeds = self.arena, self.seeds
+        arena, seeds = self.arena, part.seeds
+        settings: Any = jnp.asarray([setting for _, setting in part.lanes])
+        rules = [coefficients(task.entry.family) for task, _ in part.lanes if task.entry.family]
+        if rules:
+            settings = (settings, stack(rules))
         starts = np.stack([arena.losses[seed] for seed in seeds])
         params = jax.tree.map(lambda *rows: np.stack(rows), *(arena.starts[seed] for seed in seeds))
         orders = np.stack([arena.order(seed, self.steps) for seed in seeds])
         over_settings = jax.vmap(partial(begin, self._build), (0, None, None))
-        carries = blank(jax.eval_shape(jax.vmap(over_settings, (None, 0, 0)), self._settings, params, starts))
-        return self._settings, params, carries, starts, orders
+        carries = blank(jax.eval_shape(jax.vmap(over_settings, (None, 0, 0)), settings, params, starts))
+        return settings, params, carries, starts, orders
 
     # Running
 
-    def search(self, done: Callable[[float], None]) -> Iterator[Lane]:
-        """Run all lanes to the end and yield their records; `done` hears the share of the work since the last call."""
+    def search(self, known: Container[Key], done: Callable[[float], None]) -> Iterator[Lane]:
+        """Run all lanes that are not `known` to the end and yield their records.
+
+        `done` hears the share of the work since the last call. Lanes that share a call with an unknown one run again.
+        """
+        left = [part for part in self._parts if any(key not in known for key in self._keys(part))]
+
+        def work(part: Part, stopping: Event) -> list[Lane]:
+            return self._run(part, stopping, lambda share: done(share / len(left)))
+
+        yield from side_by_side(work, left)
+
+    def _keys(self, part: Part) -> list[Key]:
+        return [(task.problem, task.name, setting, seed) for seed in part.seeds for task, setting in part.lanes]
+
+    def _run(self, part: Part, stopping: Event, done: Callable[[float], None]) -> list[Lane]:
         assert self._sweep is not None
-        settings, params, carries, *fixed = self._lanes()
+        settings, params, carries, *fixed = self._lanes(part)
         bounds = np.linspace(0, self.steps, min(CHUNKS, self.steps) + 1).round().astype(int).tolist()
         for first, last in itertools.pairwise(bounds):
+            if stopping.is_set():
+                return []
             carries = jax.block_until_ready(self._sweep(settings, params, carries, *fixed, *self._range(first, last)))
             done((last - first) / self.steps)
         carries = jax.device_get(carries)  # cut up by NumPy: every slice in JAX is a compilation
-        for row, seed in enumerate(self.seeds):
-            for column, (task, setting) in enumerate(self.lanes):
-                carry = jax.tree.map(lambda x, row=row, column=column: x[row, column], carries)
-                yield self._record(task, setting, seed, carry)
+        return [
+            self._record(task, setting, seed, jax.tree.map(lambda x, i=i, j=j: x[i, j], carries))
+            for i, seed in enumerate(part.seeds)
+            for j, (task, setting) in enumerate(part.lanes)
+        ]
 
     def _record(self, task: Task, setting: float, seed: int, carry: Carry) -> Lane:
         loss, accuracy = self.arena.measure(carry.params, self.arena.problem.split.validation)

@@ -30,7 +30,7 @@ class Plan(NamedTuple):
     @property
     def seconds(self) -> float:
         """Expected seconds, compilation included."""
-        return sum(row.seconds for row in self.rows)
+        return sum((row.seconds for row in self.rows), 0.0)
 
 
 class Work(NamedTuple):

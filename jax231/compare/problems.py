@@ -25,7 +25,7 @@ class Entry(NamedTuple):
     """A problem: the zoo's model of the same name, and how it is trained.
 
     `strength` multiplies the sum of squared kernels; `budget` is what a run on the digits may spend, in gradients
-    over the training split; `in_turn` makes the lanes of a sweep take turns instead of running side by side.
+    over the training split; `in_turn` makes the lanes of a sweep take turns instead of being mapped.
     """
 
     name: str

@@ -5,9 +5,10 @@ in gradient-equivalents, from the evaluations that the optimizer's state reports
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Event
 from typing import Any, NamedTuple, Protocol, cast
 
 import jax
@@ -20,7 +21,8 @@ from jax231.compare.arena import Arena, exploded
 from jax231.compare.costs import Rates
 from jax231.compare.problems import Problem
 from jax231.compare.program import Program, blank
-from jax231.compare.task import Recorder, Task, Winner
+from jax231.compare.task import Key, Recorder, Task, Winner
+from jax231.compare.threads import side_by_side
 from jax231.core import tree
 from jax231.measure.summary import Lane, Number, Run
 from jax231.measure.timing import timed
@@ -103,7 +105,6 @@ class SecondOrder:
 
     def __init__(self, arena: Arena, task: Task, rates: Rates, tuning_seeds: tuple[int, ...]):
         self.arena, self.tasks, self.seeds = arena, [task], tuning_seeds
-        self.lanes = [(task, setting) for setting in task.grid]
         self._task = task
         self._rates = tuple(jnp.asarray(rate, float) for rate in rates.vector)
         self._program: Program | None = None
@@ -126,29 +127,39 @@ class SecondOrder:
         limits = (self._rates, jnp.asarray(task.budget, float), np.int32(task.entry.steps))
         return damping, params, carry, arena.losses[seed], arena.problem.split.train, *limits
 
-    def search(self, done: Callable[[float], None]) -> Iterator[Lane]:
-        """Run lane after lane and yield their records; `done` hears the share of the work since the last call."""
+    def search(self, known: Container[Key], done: Callable[[float], None]) -> Iterator[Lane]:
+        """Run every lane that is not `known` and yield its record; `done` hears the share of the work that each was."""
+        task = self._task
+        lanes = [(setting, seed) for seed in self.seeds for setting in task.grid]
+        left = [(setting, seed) for setting, seed in lanes if (task.problem, task.name, setting, seed) not in known]
+
+        def work(lane: tuple[float, int], stopping: Event) -> list[Lane]:
+            if stopping.is_set():
+                return []
+            record = self._lane(*lane)
+            done(1 / len(left))
+            return [record]
+
+        yield from side_by_side(work, left)
+
+    def _lane(self, setting: float, seed: int) -> Lane:
         assert self._program is not None
-        for seed in self.seeds:
-            for task, setting in self.lanes:
-                arguments = self._arguments(setting, seed)
-                carry = jax.block_until_ready(self._program(*arguments, np.int32(MOST_STEPS)))
-                loss, accuracy = self.arena.measure(carry.params, self.arena.problem.split.validation)
-                diverged = int(carry.status) == DIVERGED or not math.isfinite(loss)
-                yield Lane(
-                    problem=task.problem,
-                    optimizer=task.name,
-                    setting=setting,
-                    seed=seed,
-                    start=float(self.arena.losses[seed]),
-                    final=loss if math.isfinite(loss) else None,
-                    best=None if diverged else loss,
-                    steps=int(carry.steps),
-                    cost=float(carry.cost),
-                    diverged=diverged,
-                    accuracy=accuracy,
-                )
-                done(1 / (len(self.seeds) * len(self.lanes)))
+        carry = jax.block_until_ready(self._program(*self._arguments(setting, seed), np.int32(MOST_STEPS)))
+        loss, accuracy = self.arena.measure(carry.params, self.arena.problem.split.validation)
+        diverged = int(carry.status) == DIVERGED or not math.isfinite(loss)
+        return Lane(
+            problem=self._task.problem,
+            optimizer=self._task.name,
+            setting=setting,
+            seed=seed,
+            start=float(self.arena.losses[seed]),
+            final=loss if math.isfinite(loss) else None,
+            best=None if diverged else loss,
+            steps=int(carry.steps),
+            cost=float(carry.cost),
+            diverged=diverged,
+            accuracy=accuracy,
+        )
 
     def alone(self, task: Task, winner: Winner, seed: int) -> Run:
         """Run by itself, warm; only the method's own steps are timed, not the measurements between them."""

@@ -173,7 +173,7 @@ class _Study:
         names = ", ".join(task.name for task in work.tasks)
         self.watch.stage(f"searching {work.tasks[0].problem}: {names}", 1.0)
         known = self.store.lanes()
-        for lane in driver.search(self.watch.advance):
+        for lane in driver.search(known, self.watch.advance):
             if (lane.problem, lane.optimizer, lane.setting, lane.seed) not in known:
                 self.store.add_lane(lane)
 

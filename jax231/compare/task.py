@@ -6,6 +6,9 @@ from typing import NamedTuple
 from jax231.measure.summary import Number, Run
 from jax231.optim import catalog
 
+Key = tuple[str, str, float, int]
+"""A lane's problem, optimizer, setting and seed."""
+
 
 class Task(NamedTuple):
     """One optimizer on one problem: the settings to search, and the gradient-equivalents that a run may spend."""
