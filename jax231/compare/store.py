@@ -13,6 +13,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +73,11 @@ def read_config(folder: Path) -> Config:
 
 def _plain(config: Config) -> dict[str, Any]:
     """Without the fields that are None: TOML has no null."""
-    fields = msgspec.to_builtins(config)
-    return {name: value for name, value in fields.items() if value is not None}
+    return {name: value for name, value in asdict(config).items() if value is not None}
 
 
 def _difference(a: Config, b: Config) -> str:
-    before, after = msgspec.to_builtins(a), msgspec.to_builtins(b)
+    before, after = asdict(a), asdict(b)
     changed = [f"{name} {before[name]} -> {after[name]}" for name in before if before[name] != after[name]]
     return "; ".join(changed)
 
