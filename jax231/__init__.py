@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = attach(
     __name__,
     modules=(
-        "compare", "core", "curvature", "data", "functional", "kernels", "measure", "models", "optim", "report", "search",
+        "cli", "compare", "core", "curvature", "data", "functional", "kernels", "measure", "models", "optim", "report",
+        "search",
     ),
 )  # fmt: skip
