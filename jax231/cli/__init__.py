@@ -36,7 +36,7 @@ app.register_install_completion_command(name="install-completion")
 
 
 def main(tokens: list[str] | None = None) -> NoReturn:
-    """Run one command; exits with its code, 2 for a caller's mistake (one line on standard error), 130 when interrupted."""
+    """Run one command; exits with its code, 2 for a caller's mistake (one line on standard error), 130 interrupted."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = app(tokens, print_error=False, exit_on_error=False, result_action="return_value")

@@ -36,7 +36,7 @@ Driver = FirstOrder | SecondOrder
 def run(config: Config, folder: Path, *, data_dir: Path | None = None, watcher: Watcher | None = None) -> None:
     """Do what is left to do of the comparison `config` in `folder`, which is made if it is not there.
 
-    Raises: store.FolderError where the folder belongs to something else; ValueError for data that are not there.
+    Raises: store.FolderError where the folder belongs to something else; MissingDataError for data that are not there.
     """
     watch = watcher or Silent()
     store.open_folder(folder, config)
