@@ -1,5 +1,6 @@
 """``jax231 compare`` and ``jax231 report``: the main job."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +10,28 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from jax231.compare.config import Config
+from jax231.measure.summary import Number
 
 if TYPE_CHECKING:
     from jax231.compare.plan import Plan
     from jax231.measure.summary import Row, Spread
 
+LEGEND = (
+    "Medians over fresh seeds (ranges in the report). Cost: gradients over the training split, or what costs as much, "
+    "to a gap of 1 % to the best known loss. <= and >= mark a setting on the edge of its range."
+)
 EXCHANGE = {"loss": "loss", "hvp": "Hessian-vector product", "hessian": "dense Hessian with its solution"}
 
 
@@ -52,6 +66,10 @@ def compare(
     with _progress(console) as watcher:
         study.run(config, folder, data_dir=data_dir, watcher=watcher)
     _summary(console, folder)
+    console.print(
+        "\nMedians over fresh seeds (ranges in the report); cost in gradients over the training split to a gap of"
+    )
+    console.print("1 % to the best known loss; <= and >= mark a setting on the edge of its range.\n")
     console.print(f"{time.monotonic() - begin:.0f} s; results in {folder}/", soft_wrap=True)
     page = _write_report(folder)
     console.print(f"report: {page.resolve().as_uri()}", soft_wrap=True)
@@ -109,11 +127,11 @@ class _Bars:
         console.print(table)
         console.print("Budget: gradients over the whole training split, or what costs as much.\n")
 
-    def stage(self, title: str, total: float) -> None:
+    def stage(self, title: str, total: Number) -> None:
         self._finish()
         self._task = self._progress.add_task(title, total=total)
 
-    def advance(self, units: float = 1.0) -> None:
+    def advance(self, units: Number = 1) -> None:
         if self._task is not None:
             self._progress.advance(self._task, units)
 
@@ -128,7 +146,10 @@ class _Bars:
 
 @contextmanager
 def _progress(console: Console) -> Iterator[_Bars]:
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description:32}"), BarColumn(bar_width=20), TaskProgressColumn(),
+        TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
     with Progress(*columns, console=console) as progress:
         bars = _Bars(progress)
         yield bars
@@ -146,8 +167,9 @@ def _summary(console: Console, folder: Path) -> None:
         title, rates = facts["problems"][problem]["title"], facts["problems"][problem]["rates"]
         exchange = ", ".join(f"{word} {rates[key]:.3g}" for key, word in EXCHANGE.items() if rates[key])
         table = Table(title=f"\n{title}", box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
-        for heading in ("optimizer", "setting", "final loss", "to 1 %: cost", "seconds", "test accuracy", "diverged"):
-            table.add_column(heading, justify="left" if heading == "optimizer" else "right")
+        table.add_column("optimizer", no_wrap=True)
+        for heading in ("setting", "final loss", "cost to 1 %", "seconds", "test", "diverged"):
+            table.add_column(heading, justify="right", no_wrap=True)
         for row in sorted(rows, key=lambda row: (row.reach[1e-2].cost.median, row.final_loss.median)):
             table.add_row(*_cells(row, facts["optimizers"][row.optimizer]["title"]))
         console.print(table)
@@ -156,25 +178,18 @@ def _summary(console: Console, folder: Path) -> None:
 
 
 def _cells(row: "Row", title: str) -> tuple[str, ...]:
-    edge = {"low": " (low edge)", "high": " (high edge)", None: ""}[row.edge]
     reach = row.reach[1e-2]
-    accuracy = "-" if row.accuracy is None else _range(row.accuracy, "{:.1%}")
     return (
         title,
-        f"{row.setting:.3g}{edge}",
-        _range(row.final_loss, "{:.4g}"),
-        _range(reach.cost, "{:.3g}"),
-        _range(reach.seconds, "{:.2g}"),
-        accuracy,
+        {"low": "<= ", "high": ">= ", None: ""}[row.edge] + f"{row.setting:.3g}",
+        _median(row.final_loss, "{:.4g}"),
+        _median(reach.cost, "{:.3g}"),
+        _median(reach.seconds, "{:.2g}"),
+        "-" if row.accuracy is None else _median(row.accuracy, "{:.1%}"),
         f"{row.diverged}/{row.seeds}",
     )
 
 
-def _range(spread: "Spread", form: str) -> str:
-    """Median and range; a dash where most seeds failed."""
-    if abs(spread.median) == float("inf"):
-        return "-"
-    if spread.low == spread.high:
-        return form.format(spread.median)
-    ends = "..".join("-" if abs(end) == float("inf") else form.format(end) for end in (spread.low, spread.high))
-    return f"{form.format(spread.median)} ({ends})"
+def _median(spread: "Spread", form: str) -> str:
+    """The median, or a dash where most seeds failed."""
+    return form.format(spread.median) if math.isfinite(spread.median) else "-"

@@ -19,6 +19,7 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from jax231.compare.arena import Arena, exploded
+from jax231.compare.plan import Work
 from jax231.compare.problems import Problem
 from jax231.compare.program import Program, blank
 from jax231.compare.task import Key, Recorder, Task, Winner
@@ -33,7 +34,7 @@ PyTree = Any
 Build = Callable[[Any], optax.GradientTransformationExtraArgs]
 
 SMOOTHING = 0.9
-POINTS = 48
+POINTS = 36
 CHUNKS = 40
 OWN = 100_000
 
@@ -163,6 +164,10 @@ class FirstOrder:
             single = self._single(task, task.grid[0], self.seeds[0])
             self._alone[name] = Program(pool, advance(self.arena.problem, build), *single, *self._range(0, 0))
         return self._alone[name]
+
+    def programs(self, work: Work) -> int:
+        """How many compilations `work` takes."""
+        return work.search + len({self._program_of(task) for task in work.tasks if work.alone[task.name]})
 
     def _program_of(self, task: Task) -> str:
         return "family" if task.entry.family and self.arena.parameters < OWN else task.name

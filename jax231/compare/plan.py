@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from jax231.compare.costs import Rates
 from jax231.compare.task import Task
 
 
@@ -42,21 +43,18 @@ class Work(NamedTuple):
     """The fresh seeds that are missing, by optimizer."""
 
 
-COMPILE_SECONDS = {1: 1.0, 2: 2.5}
+COMPILE_SECONDS = 2.0
 PARALLEL = 2
 """Programs that compile at the same time."""
-OVERHEAD = {1: 2.0, 2: 1.2}
-"""How much longer runs of first and second order take than the gradients that they spend; measured on digits."""
+OVERHEAD = 0.8
+"""How a search's time compares with the gradients that it spends, lanes together; measured on the digits."""
 
 
-def row(work: Work, seeds: int, gradient_seconds: float) -> Row:
-    """The plan's line for `work`; `gradient_seconds` is what one gradient-equivalent takes."""
+def row(work: Work, seeds: int, rates: Rates, programs: int) -> Row:
+    """The plan's line for `work`, whose compilations are `programs`."""
     tasks = work.tasks
-    order = tasks[0].entry.order
     lanes = sum(len(task.grid) * seeds for task in tasks) if work.search else 0
     runs = sum(len(missing) for missing in work.alone.values())
-    alone = sum(bool(missing) for missing in work.alone.values())
-    programs = alone + work.search if order == 1 else int(work.search or alone > 0)
-    spent = (lanes + runs) * tasks[0].budget * gradient_seconds * OVERHEAD[order]
-    seconds = spent + programs * COMPILE_SECONDS[order] / PARALLEL
+    spent = max(tasks[0].budget, tasks[0].entry.steps * rates.hessian) * rates.gradient_seconds
+    seconds = (lanes * OVERHEAD + runs) * spent + programs * COMPILE_SECONDS / PARALLEL
     return Row(tasks[0].problem, tuple(task.name for task in tasks), programs, lanes, runs, tasks[0].budget, seconds)

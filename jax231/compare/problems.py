@@ -41,11 +41,11 @@ class Entry(NamedTuple):
 
 
 ENTRIES = (
-    Entry("softmax", 5e-4, 150, True),
-    Entry("svm", 5e-4, 150, True),
-    Entry("two_layer", 5e-4, 100, False),
-    Entry("two_layer_tanh", 5e-4, 100, False),
-    Entry("convnet", 5e-4, 20, False, in_turn=True),
+    Entry("softmax", 5e-4, 100, True),
+    Entry("svm", 5e-4, 100, True),
+    Entry("two_layer", 5e-4, 80, False),
+    Entry("two_layer_tanh", 5e-4, 80, False),
+    Entry("convnet", 5e-4, 16, False, in_turn=True),
 )
 
 NAMES = tuple(entry.name for entry in ENTRIES)

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from jax231.compare.arena import Arena, exploded
 from jax231.compare.costs import Rates
+from jax231.compare.plan import Work
 from jax231.compare.problems import Problem
 from jax231.compare.program import Program, blank
 from jax231.compare.task import Key, Recorder, Task, Winner
@@ -115,6 +116,10 @@ class SecondOrder:
             function = advance(self.arena.problem, self._task.entry.builder)
             self._program = Program(pool, function, *self._arguments(self._task.grid[0], self.seeds[0]), np.int32(0))
         return self._program
+
+    def programs(self, work: Work) -> int:
+        """How many compilations `work` takes: one for searching and running alone."""
+        return int(work.search or any(work.alone.values()))
 
     def compile_alone(self, pool: ThreadPoolExecutor, task: Task) -> Program:
         """The same program."""

@@ -88,11 +88,9 @@ class _Study:
                 ]
                 if self.facts is None:
                     meters[name] = costs.Meter(arena, {need for entry in fits for need in entry.evaluations}, pool)
-            self._wait(
-                "making ready", [p for ready in (*self.arenas.values(), *meters.values()) for p in ready.programs]
-            )
+            self._wait("make ready", [p for ready in (*self.arenas.values(), *meters.values()) for p in ready.programs])
         if self.facts is None:
-            self.watch.stage("measuring what a gradient costs", len(meters))
+            self.watch.stage("measure what gradients cost", len(meters))
             for name, meter in meters.items():
                 self.rates[name] = meter.measure()
                 self.watch.advance()
@@ -112,19 +110,21 @@ class _Study:
     def finish(self) -> None:
         """Plan, compile, search, and run the winners."""
         works = [work for name in self.config.problems for work in self._left(name)]
-        seconds = {name: rates.gradient_seconds for name, rates in self.rates.items()}
-        rows = (row(work, self.config.seeds, seconds[work.tasks[0].problem]) for work in works)
+        drivers = [(work, self._driver(work)) for work in works]
+        rows = (
+            row(work, self.config.seeds, self.rates[work.tasks[0].problem], driver.programs(work))
+            for work, driver in drivers
+        )
         self.watch.plan(Plan(tuple(rows)))
         if works:
             pool = ThreadPoolExecutor(PARALLEL)
             try:
-                drivers = [(work, self._driver(work)) for work in works]
                 searching, alone = self._compile(drivers, pool)
-                self._wait("compiling the search", searching)
+                self._wait("compile the search", searching)
                 for work, driver in drivers:
                     if work.search:
                         self._search(work, driver)
-                self._wait("compiling the runs alone", alone)
+                self._wait("compile the runs alone", alone)
                 self._run_winners(drivers)
             finally:
                 pool.shutdown(cancel_futures=True)
@@ -170,8 +170,8 @@ class _Study:
         return searching, alone
 
     def _search(self, work: Work, driver: Driver) -> None:
-        names = ", ".join(task.name for task in work.tasks)
-        self.watch.stage(f"searching {work.tasks[0].problem}: {names}", 1.0)
+        first, *others = work.tasks
+        self.watch.stage(f"search {first.problem}: {'first order' if others else first.name}", 1.0)
         known = self.store.lanes()
         for lane in driver.search(known, self.watch.advance):
             if (lane.problem, lane.optimizer, lane.setting, lane.seed) not in known:
@@ -181,7 +181,7 @@ class _Study:
         """Optimizers take turns within each seed, so that a change of the machine's speed meets all of them alike."""
         lanes = list(self.store.lanes().values())
         total = sum(len(missing) for work, _ in drivers for missing in work.alone.values())
-        self.watch.stage("running the winners alone", total)
+        self.watch.stage("run the winners alone", total)
         for problem in self.config.problems:
             here = [(work, driver) for work, driver in drivers if work.tasks[0].problem == problem]
             for seed in self.config.fresh_seeds:

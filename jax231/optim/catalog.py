@@ -73,7 +73,7 @@ ENTRIES = (
     Entry("newton", "Newton, damped", 2, "damping", (1e-6, 1e0), "2n + 4",
           "a thousand parameters or fewer, and a minimum wanted to many digits",
           "CS231n lecture 7; Nocedal & Wright 2006, section 3.4",
-          needs=("value_fn",), evaluations=("loss", "hessian"), limit=1500, steps=7),
+          needs=("value_fn",), evaluations=("loss", "hessian"), limit=1500, steps=6),
     Entry("newton_cg", "Newton-CG", 2, "damping", (1e-6, 1e0), "5",
           "smooth full-batch problems of any size",
           "Nocedal & Wright 2006, algorithm 7.1; Martens 2010", needs=("value_fn",), evaluations=("loss", "hvp")),
