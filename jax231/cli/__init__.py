@@ -28,6 +28,7 @@ app = App(
     help_format="plaintext",
     version=lambda: f"jax231 {jax231.__version__}",
     default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,  # `main` says what an interruption leaves behind
 )
 for command in (compare, report, optimizers, problems, models):
     app.command(command)

@@ -1,0 +1,293 @@
+"""The command line: what it prints, what it refuses in one line, its exit codes."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jax231
+from jax231.cli import main
+from jax231.compare import problems
+from jax231.compare.store import Store
+from jax231.models import zoo
+from jax231.optim import catalog
+from tests.compilations import kept_in
+
+TINY = [
+    "compare", "--problems", "softmax", "--optimizers", "sgd", "lbfgs",
+    "--settings", "2", "--seeds", "1", "--budget", "2", "--examples", "60",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment(tmp_path_factory):
+    with kept_in(tmp_path_factory.mktemp("compilations")) as variables:
+        yield {**os.environ, **variables, "COLUMNS": "120"}
+
+
+@pytest.fixture(autouse=True)
+def same_signals():
+    """`main` takes over SIGTERM."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """Call `main`; exit code, standard output, standard error."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def call(*tokens: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main([str(token) for token in tokens])
+        return (caught.value.code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A folder of runs, with one that is finished."""
+    runs = tmp_path_factory.mktemp("runs")
+    with pytest.raises(SystemExit) as caught:
+        main([*TINY, "--runs", str(runs)])
+    assert caught.value.code == 0
+    return runs
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        (["compar"], 'Unknown command "compar". Did you mean "compare"?'),
+        (["optimisers"], 'Did you mean "optimizers"?'),
+        (["data", "lst"], "list"),
+        (["compare", "--problems", "softmx"], 'Did you mean "softmax"?'),
+        (["compare", "--optimizers", "sgd", "adm"], 'Did you mean "adam"?'),
+        (["compare", "--data", "minst"], 'Did you mean "mnist"?'),
+        (["compare", "--budget", "0"], "compare: expected a finite budget above zero; got budget=0.0"),
+        (["compare", "--budget", "inf"], "expected a finite budget above zero; got budget=inf"),
+        (["compare", "--budget", "much"], "much"),
+        (["compare", "--settings", "0"], "at least one setting"),
+        (["compare", "--seeds", "0"], "at least one seed"),
+        (["compare", "--problems"], "at least one of problems"),
+        (["compare", "--optimizers", "sgd", "sgd"], "each of optimizers once"),
+        (["compare", "--examples", "5"], "20 examples or more"),
+        (["compare", "--examples", "99999"], "training examples of digits"),
+        (["compare", "--bogus"], "--bogus"),
+        (["report"], "run"),
+        (["data", "check", "digts"], "did you mean digits?"),
+        (["data", "fetch", "nmist"], "did you mean mnist?"),
+    ],
+)
+def test_a_mistake_is_one_line_and_code_2(call, tmp_path, tokens, said):
+    if tokens[0] == "compare":
+        tokens = [*tokens, "--runs", tmp_path]
+    code, _, err = call(*tokens)
+    assert code == 2
+    assert err.startswith("jax231: ") or tokens[:2] == ["data", "fetch"]
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_another_configuration_of_an_existing_run(call, folder):
+    run = folder / "compare-digits"
+    before = contents(run)
+    code, out, err = call(*("5" if token == "2" else token for token in TINY), "--runs", folder)
+    assert (code, len(err.strip().splitlines())) == (2, 1)
+    assert "settings 2 -> 5" in err
+    assert "budget 2.0 -> 5.0" in err
+    assert "Plan" not in out
+    assert contents(run) == before
+
+
+def test_a_folder_that_is_a_file(call, tmp_path):
+    (tmp_path / "runs").write_text("mine")
+    code, _, err = call(*TINY, "--runs", tmp_path / "runs")
+    assert (code, len(err.strip().splitlines())) == (2, 1)
+    assert "expected a folder that can be written" in err
+    assert (tmp_path / "runs").read_text() == "mine"
+
+
+def test_a_folder_of_something_else(call, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").write_text("mine")
+    code, _, err = call(*TINY, "--runs", tmp_path, "--name", "thesis")
+    assert code == 2
+    assert "got other files" in err
+    assert contents(tmp_path / "thesis") == {"thesis.tex": b"mine"}
+
+
+def test_data_that_are_not_there(call, tmp_path):
+    code, _, err = call("compare", "--data", "mnist", "--data-dir", tmp_path, "--runs", tmp_path / "runs")
+    assert (code, len(err.strip().splitlines())) == (2, 1)
+    assert "jax231 data fetch mnist" in err
+
+
+def test_a_report_of_nothing(call, tmp_path):
+    code, out, err = call("report", tmp_path / "nothing")
+    assert (code, out, len(err.strip().splitlines())) == (2, "", 1)
+    assert str(tmp_path / "nothing") in err
+
+
+def test_a_defect_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr("jax231.cli.app", lambda *_, **__: json.loads("broken"))
+    with pytest.raises(json.JSONDecodeError):
+        main([])
+
+
+# Listings and help
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [("optimizers", catalog.NAMES), ("problems", problems.NAMES), ("models", tuple(e.name for e in zoo.ENTRIES))],
+)
+def test_listings(call, command, names):
+    code, out, err = call(command, "--json")
+    rows = json.loads(out)
+    assert (code, err) == (0, "")
+    assert tuple(row["name"] for row in rows) == names
+    code, table, _ = call(command)
+    assert code == 0
+    assert all(re.search(rf"\b{name}\b", table) for name in names)
+
+
+def test_the_listed_facts(call):
+    rows = {row["name"]: row for row in json.loads(call("optimizers", "--json")[1])}
+    assert (rows["adam"]["order"], rows["adam"]["setting"], rows["adam"]["batch"]) == (1, "step size", "mini-batch")
+    assert (rows["newton"]["order"], rows["newton"]["limit"], rows["newton"]["low"]) == (2, 1500, 1e-6)
+    rows = {row["name"]: row for row in json.loads(call("problems", "--json")[1])}
+    assert rows["softmax"]["objective"] == "mean softmax cross entropy + 0.0005 sum W^2"
+    rows = {row["name"]: row for row in json.loads(call("models", "--json")[1])}
+    assert rows["softmax"]["parameters"] == 650
+
+
+@pytest.mark.parametrize(
+    ("tokens", "named"),
+    [
+        ([], ["compare", "report", "optimizers", "problems", "models", "data", "Examples:"]),
+        (
+            ["compare"],
+            ["--problems", "--optimizers", "--data", "--examples", "--budget", "--settings", "--seeds", "--batch-size",
+             "--name", "--runs", "--data-dir", "Ctrl-C"],
+        ),
+        (["report"], ["RUN", "--picture", "report.html"]),
+        (["optimizers"], ["--json"]),
+        (["problems"], ["--json"]),
+        (["models"], ["--json"]),
+        (["data"], ["list", "fetch", "check"]),
+        (["data", "list"], ["--json", "--data-dir"]),
+        (["data", "fetch"], ["NAME", "--data-dir"]),
+        (["data", "check"], ["--json", "--data-dir"]),
+    ],
+)  # fmt: skip
+def test_help_names_the_options(call, tokens, named):
+    code, out, err = call(*tokens, "--help")
+    assert (code, err) == (0, "")
+    assert [word for word in named if word not in out] == []
+    assert "Usage: jax231" in out
+
+
+def test_version(call):
+    assert call("--version") == (0, f"jax231 {jax231.__version__}\n", "")
+
+
+HEAVY = {"jax", "flax", "optax", "scipy", "sklearn", "plotly", "jinja2", "matplotlib", "pandas"}
+
+
+def test_the_command_line_starts_without_heavy_imports():
+    script = f"import sys, jax231.cli; print(*sorted({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+# The job
+
+
+def test_a_comparison_end_to_end(call, folder):
+    run = folder / "compare-digits"
+    assert {"config.toml", "study.json", "sweep.jsonl", "runs.jsonl", "report.html"} <= {p.name for p in run.iterdir()}
+    code, out, err = call(*TINY, "--runs", folder)  # again: nothing is left to do
+    assert (code, err) == (0, "")
+    assert "Nothing is left to do" in out
+    table = out[out.index("Softmax regression") :].lower()
+    for word in ("sgd", "bfgs", "loss", "cost", "seconds", "test", "diverged"):
+        assert word in table
+    assert f"results in {run}/" in out
+    assert f"report: {(run / 'report.html').as_uri()}" in out
+
+
+def test_the_first_comparison_prints_its_plan(call, tmp_path):
+    code, out, _ = call(*TINY, "--runs", tmp_path, "--name", "mine")
+    assert code == 0
+    assert "programs to compile" in out
+    assert out.index("Plan:") < out.index("Softmax regression")
+    assert (tmp_path / "mine" / "report.html").exists()
+
+
+def test_a_report_is_made_again(call, folder):
+    run = folder / "compare-digits"
+    (run / "report.html").unlink(missing_ok=True)
+    code, out, err = call("report", run)
+    assert (code, err) == (0, "")
+    assert out.strip() == f"report: {(run / 'report.html').as_uri()}"
+    assert "Softmax regression" in (run / "report.html").read_text()
+
+
+def test_a_picture_where_none_can_be_written(call, folder, tmp_path):
+    pytest.importorskip("matplotlib")
+    code, _, err = call("report", folder / "compare-digits", "--picture", tmp_path / "none" / "picture.png")
+    assert (code, len(err.strip().splitlines())) == (2, 1)
+    assert str(tmp_path / "none") in err
+
+
+# As a process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_keeps_what_is_done(number, folder, tmp_path, environment):
+    tokens = [*TINY, "--runs", str(tmp_path), "--name", "mine"]
+    command = [sys.executable, "-c", "from jax231.cli import main; main()", *tokens]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        for line in process.stdout:
+            if "Plan:" in line:
+                break
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted" in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "mine" / "writer.pid").exists()
+    again = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert again.returncode == 0, again.stderr
+    whole = Store(folder / "compare-digits")
+    mine = Store(tmp_path / "mine")
+    assert {key: lane.final for key, lane in mine.lanes().items()} == {
+        k: lane.final for k, lane in whole.lanes().items()
+    }
+    assert {key: run.loss for key, run in mine.runs().items()} == {key: run.loss for key, run in whole.runs().items()}
+
+
+def test_the_installed_command_exits_with_2(tmp_path):
+    script = Path(sys.executable).parent / "jax231"
+    if not script.exists():
+        pytest.skip("jax231 is not installed as a command")
+    done = subprocess.run([script, "compare", "--budget", "0"], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "jax231: compare: expected a finite budget above zero; got budget=0.0\n"
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,90 @@
+"""``jax231 data``: listing and checking the files of data sets."""
+
+import json
+import shutil
+import signal
+
+import pytest
+
+from jax231.cli import main
+from jax231.data import sources
+
+
+@pytest.fixture(autouse=True)
+def same_signals():
+    """`main` takes over SIGTERM."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def call(*tokens: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main([str(token) for token in tokens])
+        return (caught.value.code, *capsys.readouterr())
+
+    return call
+
+
+def test_the_list_without_any_files(call, tmp_path):
+    code, out, err = call("data", "list", "--json", "--data-dir", tmp_path)
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert (code, err) == (0, "")
+    assert tuple(rows) == sources.NAMES
+    assert rows["digits"]["place"] == "scikit-learn"
+    assert rows["digits"]["train"] + rows["digits"]["test"] == 1797
+    assert rows["mnist"]["place"] == ""
+    assert "jax231 data fetch mnist" in rows["mnist"]["note"]
+    code, table, _ = call("data", "list", "--data-dir", tmp_path)
+    assert code == 0
+    assert all(name in table for name in sources.NAMES)
+
+
+def test_the_digits_are_always_right(call):
+    code, out, _ = call("data", "check", "digits", "--json")
+    assert code == 0
+    assert [(row["status"], row["usable"]) for row in json.loads(out)] == [("found", True)]
+
+
+def test_missing_files_are_code_1(call, tmp_path):
+    code, out, err = call("data", "check", "mnist", "--data-dir", tmp_path)
+    assert (code, err) == (1, "")
+    assert out.count("missing") == 4
+    assert "jax231 data fetch mnist" in out
+    code, out, _ = call("data", "check", "--json", "--data-dir", tmp_path)
+    assert code == 1
+    assert {row["set"] for row in json.loads(out)} == set(sources.NAMES)
+
+
+def test_real_files_are_right(call, data_dir):
+    code, out, _ = call("data", "check", "mnist", "fashion_mnist", "--json", "--data-dir", data_dir)
+    rows = json.loads(out)
+    assert code == 0
+    assert len(rows) == 8
+    assert {row["status"] for row in rows} <= {"found", "differs"}
+    listed = {row["name"]: row for row in json.loads(call("data", "list", "--json", "--data-dir", data_dir)[1])}
+    assert listed["mnist"]["note"] == "found"
+    assert listed["mnist"]["place"].startswith(str(data_dir))
+
+
+@pytest.mark.parametrize("damage", ["cut", "swapped", "removed"])
+def test_a_damaged_copy_is_code_1_and_named(call, data_dir, tmp_path, damage):
+    shutil.copytree(data_dir / "mnist", tmp_path / "mnist")
+    labels, images = (tmp_path / "mnist" / f"t10k-{kind}-ubyte.gz" for kind in ("labels-idx1", "images-idx3"))
+    if damage == "cut":
+        labels.write_bytes(labels.read_bytes()[:1000])
+    elif damage == "swapped":
+        labels.write_bytes(images.read_bytes())
+    else:
+        labels.unlink()
+    code, out, _ = call("data", "check", "mnist", "--json", "--data-dir", tmp_path)
+    assert code == 1
+    bad = [row for row in json.loads(out) if row["status"] not in ("found", "differs")]
+    assert [row["name"] for row in bad] == ["t10k-labels-idx1-ubyte.gz"]
+    assert bad[0]["status"] == ("missing" if damage == "removed" else "corrupt")
+    assert bad[0]["note"]
+    assert not bad[0]["usable"]
