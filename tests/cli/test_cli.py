@@ -272,7 +272,6 @@ def test_an_interruption_keeps_what_is_done(number, folder, tmp_path, environmen
     assert process.returncode == 130
     assert "Interrupted" in err
     assert "Traceback" not in err
-    assert not (tmp_path / "mine" / "writer.pid").exists()
     again = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert again.returncode == 0, again.stderr
     whole = Store(folder / "compare-digits")

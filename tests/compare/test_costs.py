@@ -25,7 +25,7 @@ def test_only_what_is_needed_is_measured(arena):
     with ThreadPoolExecutor(2) as pool:
         meter = Meter(arena, (), pool)
         assert len(meter.programs) == 1
-        rates = meter.measure(repeats=3)
+        rates = meter.measure(rounds=3)
     assert rates.gradient_seconds > 0
     assert (rates.loss, rates.hvp, rates.hessian) == (0, 0, 0)
     assert set(rates.spread) == {"gradient"}
@@ -33,7 +33,7 @@ def test_only_what_is_needed_is_measured(arena):
 
 def test_what_a_hessian_costs(arena):
     with ThreadPoolExecutor(2) as pool:
-        rates = Meter(arena, ("loss", "hvp", "hessian"), pool).measure(repeats=5)
+        rates = Meter(arena, ("loss", "hvp", "hessian"), pool).measure(rounds=5)
     assert set(rates.spread) == {"gradient", "loss", "hvp", "hessian"}
     assert all(spread >= 0 for spread in rates.spread.values())
     # far wider than what they are: the machine may be busy with other things
