@@ -35,7 +35,7 @@ class Experiment:
 
 def main(config: Experiment = Experiment()) -> Path:
     """Run or finish the comparison; returns the picture's path."""
-    study.run(config.compare, config.folder)
+    study.run(config.compare, config.folder, command="python experiments/compare_digits.py")
     write_report(config.folder)
     text = config.document.read_text()
     before, rest = text.split(BEGIN)

@@ -17,7 +17,7 @@ Examples:
 
   jax231 compare                                   nine optimizers on four problems over embedded digits, 2 minutes
   jax231 compare --problems softmax --optimizers adam lbfgs
-  jax231 compare --data fashion_mnist --examples 5000 --budget 20
+  jax231 compare --data fashion_mnist --problems softmax --examples 5000
   jax231 optimizers                                what can be compared, and when to use it
 """
 

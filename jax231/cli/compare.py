@@ -1,6 +1,8 @@
 """``jax231 compare`` and ``jax231 report``: the main job."""
 
 import math
+import shlex
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
     from jax231.measure.summary import Row, Spread
 
 LEGEND = (
-    "Medians over fresh seeds (ranges in the report). Cost: gradients over the training split, or what costs as much, "
-    "to a gap of 1 % to the best known loss. <= and >= mark a setting on the edge of its range."
+    "Medians over fresh seeds (ranges in the report). Cost and seconds: to a gap of 1 % to the best known loss, cost "
+    "in gradients over the training split. <= and >= mark a setting on the edge of its range."
 )
 EXCHANGE = {"loss": "loss", "hvp": "Hessian-vector product", "hessian": "dense Hessian with its solution"}
 
@@ -64,7 +66,7 @@ def compare(
     folder = runs / (name or f"compare-{config.data}")
     console, begin = Console(), time.monotonic()
     with _progress(console) as watcher:
-        study.run(config, folder, data_dir=data_dir, watcher=watcher)
+        study.run(config, folder, data_dir=data_dir, watcher=watcher, command=shlex.join(["jax231", *sys.argv[1:]]))
     _summary(console, folder)
     console.print(
         "\nMedians over fresh seeds (ranges in the report); cost in gradients over the training split to a gap of"
@@ -168,19 +170,19 @@ def _summary(console: Console, folder: Path) -> None:
         exchange = ", ".join(f"{word} {rates[key]:.3g}" for key, word in EXCHANGE.items() if rates[key])
         table = Table(title=f"\n{title}", box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
         table.add_column("optimizer", no_wrap=True)
-        for heading in ("setting", "final loss", "cost to 1 %", "seconds", "test", "diverged"):
+        for heading in ("setting", "loss", "cost", "seconds", "test", "diverged"):
             table.add_column(heading, justify="right", no_wrap=True)
         for row in sorted(rows, key=lambda row: (row.reach[1e-2].cost.median, row.final_loss.median)):
-            table.add_row(*_cells(row, facts["optimizers"][row.optimizer]["title"]))
+            table.add_row(*_cells(row))
         console.print(table)
         if exchange:
             console.print(f"[dim]one gradient {1e3 * rates['gradient_seconds']:.2g} ms; in gradients: {exchange}[/dim]")
 
 
-def _cells(row: "Row", title: str) -> tuple[str, ...]:
+def _cells(row: "Row") -> tuple[str, ...]:
     reach = row.reach[1e-2]
     return (
-        title,
+        row.optimizer,
         {"low": "<= ", "high": ">= ", None: ""}[row.edge] + f"{row.setting:.3g}",
         _median(row.final_loss, "{:.4g}"),
         _median(reach.cost, "{:.3g}"),

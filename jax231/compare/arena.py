@@ -44,7 +44,7 @@ class Arena:
         self.problem = problem
         self.batch = min(batch or problem.examples, problem.examples)
         self._seeds = seeds
-        self._init = Program(pool, problem.model.init, jax.random.key(0))
+        self._init = Program(pool, problem.model.init, jax.random.key(0), quickly=True)
         self.shapes, _ = jax.eval_shape(problem.model.init, jax.random.key(0))
         self.parameters = tree.size(self.shapes)
         split = problem.split

@@ -1,25 +1,26 @@
 """Exchange rates: what an evaluation costs on this problem and machine, in gradients over the training split."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from jax231.compare.arena import Arena
 from jax231.compare.program import Program
 from jax231.core import tree
 from jax231.curvature.products import hessian, linearized_hvp
-from jax231.measure.timing import interleaved
+from jax231.measure.timing import timed
 from jax231.optim.newton import damped_solve
 
 
 class Rates(NamedTuple):
-    """Costs relative to one value-and-gradient over the training split, which takes `gradient_seconds`.
+    """Costs relative to one gradient over the training split, which takes `gradient_seconds`.
 
     `hvp` is one more product with a linearized gradient; `hessian` a dense Hessian with its factorization (0 where it
-    was not measured). `spread` is the interquartile range of each time over its median.
+    was not measured). `spread` is the interquartile range over the median: of the gradient's
+    time, and of each of the others' rates.
     """
 
     gradient_seconds: float
@@ -32,9 +33,6 @@ class Rates(NamedTuple):
     def vector(self) -> tuple[float, float, float, float]:
         """In the order of `optim.counts.Counts`: loss, gradient, hvp, hessian."""
         return (self.loss, 1.0, self.hvp, self.hessian)
-
-
-MANY, ONE = 11, 1
 
 
 class Meter:
@@ -70,35 +68,39 @@ class Meter:
             return jax.lax.fori_loop(0, count, solve, flat)
 
         functions = {"gradient": gradients, "loss": losses, "hvp": products, "hessian": newton_systems}
-        arguments = (jnp.int32(ONE), arena.shapes, arena.problem.split.train)
+        arguments = (np.int32(1), arena.shapes, arena.problem.split.train)
         chosen = {name: function for name, function in functions.items() if name == "gradient" or name in needs}
         self._programs = {name: Program(pool, function, *arguments) for name, function in chosen.items()}
         self.programs = list(self._programs.values())
 
-    def measure(self, *, repeats: int = 9) -> Rates:
-        """Measure in turns; an evaluation takes a tenth of what eleven take longer than one, median over `repeats`.
+    def measure(self, *, rounds: int = 7, seconds: float = 0.03) -> Rates:
+        """Measure in turns: the median over `rounds` of each evaluation's time over the gradient's in the same round.
 
-        A Hessian takes long enough for a call with one to be its cost.
+        An evaluation is repeated, in a loop inside one call, until the call takes `seconds`; a call that evaluates once
+        less is taken off, and with it what calling costs.
         """
         point = (next(iter(self._arena.starts.values())), self._arena.problem.split.train)
-        calls: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
-        for name, program in self._programs.items():
-            calls[f"{name} {ONE}"] = (program, (jnp.int32(ONE), *point))
-            if name != "hessian":
-                calls[f"{name} {MANY}"] = (program, (jnp.int32(MANY), *point))
-        times = interleaved(calls, repeats=repeats)
+        counts = {name: self._count(program, point, seconds) for name, program in self._programs.items()}
+        times: dict[str, list[float]] = {name: [] for name in self._programs}
+        for _ in range(rounds):
+            for name, program in self._programs.items():
+                _, empty = timed(program, np.int32(0), *point)
+                _, full = timed(program, np.int32(counts[name]), *point)
+                times[name].append(max(full - empty, 0.5 * full) / counts[name])
+        ratios = {name: np.divide(taken, times["gradient"]) for name, taken in times.items()}
+        median = {name: float(np.median(ratio)) for name, ratio in ratios.items()}
+        low, middle, high = np.quantile(times["gradient"], (0.25, 0.5, 0.75))
+        spread = {"gradient": float((high - low) / middle)}
+        for name in ratios.keys() - spread.keys():
+            low, high = np.quantile(ratios[name], (0.25, 0.75))
+            spread[name] = float((high - low) / median[name])
+        evaluations = {name: median.get(name, 0.0) for name in ("loss", "hvp", "hessian")}
+        return Rates(gradient_seconds=float(middle), **evaluations, spread=spread)
 
-        def seconds(name: str) -> float:
-            if name not in self._programs:
-                return 0.0
-            once = times[f"{name} {ONE}"].median
-            return once if name == "hessian" else max(times[f"{name} {MANY}"].median - once, 0.0) / (MANY - ONE)
-
-        gradient = seconds("gradient")
-        return Rates(
-            gradient_seconds=gradient,
-            loss=seconds("loss") / gradient,
-            hvp=seconds("hvp") / gradient,
-            hessian=seconds("hessian") / gradient,
-            spread={name: times[f"{name} {ONE if name == 'hessian' else MANY}"].spread for name in self._programs},
-        )
+    def _count(self, program: Program, point: tuple[Any, ...], seconds: float) -> int:
+        """How many evaluations make a call that long, 1 at least; also warms the program up."""
+        timed(program, np.int32(1), *point)
+        count = 1
+        while timed(program, np.int32(count), *point)[1] < seconds:
+            count *= 2
+        return count

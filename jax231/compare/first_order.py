@@ -22,19 +22,18 @@ from jax231.compare.arena import Arena, exploded
 from jax231.compare.plan import Work
 from jax231.compare.problems import Problem
 from jax231.compare.program import Program, blank
-from jax231.compare.task import Key, Recorder, Task, Winner
+from jax231.compare.task import Key, Recorder, Task, Winner, record_next
 from jax231.compare.threads import side_by_side
 from jax231.core import tree
 from jax231.core.types import Batch
 from jax231.measure.summary import Lane, Run
-from jax231.measure.timing import timed
+from jax231.measure.timing import overhead, timed
 from jax231.optim.family import Coefficients, coefficients, family, stack
 
 PyTree = Any
 Build = Callable[[Any], optax.GradientTransformationExtraArgs]
 
 SMOOTHING = 0.9
-POINTS = 36
 CHUNKS = 40
 OWN = 100_000
 
@@ -260,17 +259,16 @@ class FirstOrder:
         rule, params, carry, *fixed = self._single(task, winner.setting, seed)
         carry = jax.block_until_ready(program(rule, params, carry, *fixed, *self._range(0, 0)))
         jax.block_until_ready(program(rule, params, carry, *fixed, *self._range(0, min(2, steps))))
-        recorder, elapsed, last = Recorder(task, winner, seed), 0.0, 0
-        points = np.unique(np.geomspace(1, steps, POINTS).round().astype(int)).tolist()
-        for point in [0, *points]:
-            if point > last:
-                carry, took = timed(program, rule, params, carry, *fixed, *self._range(last, point))
-                elapsed += took
-            last = point
+        calling = overhead(program, rule, params, carry, *fixed, *self._range(1, 1))
+        recorder, elapsed, point = Recorder(task, winner, seed), 0.0, 0
+        while True:
             loss, accuracy = self.arena.measure(carry.params, self.arena.problem.split.test)
             recorder.add(point, self._cost(task, point), elapsed, loss, accuracy)
-            if bool(carry.diverged) or not math.isfinite(loss):
+            if point == steps or bool(carry.diverged) or not math.isfinite(loss):
                 break
+            last, point = point, min(record_next(point), steps)
+            carry, took = timed(program, rule, params, carry, *fixed, *self._range(last, point))
+            elapsed += max(took - calling, 0.0)
         status = "diverged" if bool(carry.diverged) or not math.isfinite(loss) else "budget"
-        gradients = last * task.entry.gradients
+        gradients = point * task.entry.gradients
         return recorder.finish(status, {"gradient": gradients}, program.wait())

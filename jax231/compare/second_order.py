@@ -22,11 +22,11 @@ from jax231.compare.costs import Rates
 from jax231.compare.plan import Work
 from jax231.compare.problems import Problem
 from jax231.compare.program import Program, blank
-from jax231.compare.task import Key, Recorder, Task, Winner
+from jax231.compare.task import Key, Recorder, Task, Winner, record_next
 from jax231.compare.threads import side_by_side
 from jax231.core import tree
 from jax231.measure.summary import Lane, Number, Run
-from jax231.measure.timing import timed
+from jax231.measure.timing import overhead, timed
 from jax231.optim import reuse
 from jax231.optim.counts import Counts
 
@@ -46,7 +46,8 @@ STATUS = ("running", "budget", "stalled", "converged", "diverged")
 TOLERANCE = 1e-6
 """A gradient of at most this norm counts as converged: what float32 can resolve on these problems."""
 
-MOST_STEPS = 100_000
+CHUNK = 20
+"""Steps between two looks at whether the search has been interrupted."""
 
 
 class Carry(NamedTuple):
@@ -141,15 +142,18 @@ class SecondOrder:
         def work(lane: tuple[float, int], stopping: Event) -> list[Lane]:
             if stopping.is_set():
                 return []
-            record = self._lane(*lane)
+            record = self._lane(*lane, stopping)
             done(1 / len(left))
             return [record]
 
         yield from side_by_side(work, left)
 
-    def _lane(self, setting: float, seed: int) -> Lane:
+    def _lane(self, setting: float, seed: int, stopping: Event) -> Lane:
         assert self._program is not None
-        carry = jax.block_until_ready(self._program(*self._arguments(setting, seed), np.int32(MOST_STEPS)))
+        damping, params, carry, *fixed = self._arguments(setting, seed)
+        while int(carry.status) == RUNNING and not stopping.is_set():
+            last = np.int32(int(carry.steps) + CHUNK)
+            carry = jax.block_until_ready(self._program(damping, params, carry, *fixed, last))
         loss, accuracy = self.arena.measure(carry.params, self.arena.problem.split.validation)
         diverged = int(carry.status) == DIVERGED or not math.isfinite(loss)
         return Lane(
@@ -171,16 +175,17 @@ class SecondOrder:
         assert self._program is not None
         damping, params, carry, *fixed = self._arguments(winner.setting, seed)
         jax.block_until_ready(self._program(damping, params, carry, *fixed, np.int32(1)))
-        recorder, elapsed, last = Recorder(task, winner, seed), 0.0, 0
+        calling = overhead(self._program, damping, params, carry, *fixed, np.int32(0))
+        recorder, elapsed = Recorder(task, winner, seed), 0.0
         while True:
             point = carry.params if int(carry.steps) else params
             loss, accuracy = self.arena.measure(point, self.arena.problem.split.test)
             recorder.add(int(carry.steps), float(carry.cost), elapsed, loss, accuracy)
             if int(carry.status) != RUNNING or not math.isfinite(loss):
                 break
-            last = int(carry.steps) + max(1, int(carry.steps) // 10)
+            last = record_next(int(carry.steps))
             carry, took = timed(self._program, damping, params, carry, *fixed, np.int32(last))
-            elapsed += took
+            elapsed += max(took - calling, 0.0)
         status = STATUS[int(carry.status)] if math.isfinite(loss) else "diverged"
         counts: dict[str, Number] = {name: int(count) for name, count in carry.opt.counts._asdict().items()}
         return recorder.finish(status, counts, self._program.wait())

@@ -10,21 +10,22 @@
 | `report.html` | made from the others by `jax231 report` |
 """
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
-import psutil
 
 from jax231.compare.config import Config
 from jax231.core.files import append_record, read_records, write_whole
 from jax231.measure.summary import Lane, Run
 
 FORMAT = 1
+Record = TypeVar("Record", Lane, Run)
 
 
 class FolderError(ValueError):
@@ -84,27 +85,31 @@ def _difference(a: Config, b: Config) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder` against a second writer; the lock of a process that is gone is taken over.
+    """Hold `folder` against a second writer; the lock ends with the process, however that ends.
 
     Raises: FolderError naming the other process.
     """
     path = folder / "writer.pid"
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-    except FileExistsError:
-        holder = path.read_text().strip()
-        if holder.isdigit() and int(holder) != os.getpid() and psutil.pid_exists(int(holder)):
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
             raise FolderError(
-                f"{folder}: expected no other writer; got process {holder}, which is still at work"
-            ) from None
-        write_whole(path, str(os.getpid()))
-    else:
-        os.write(descriptor, str(os.getpid()).encode())
-        os.close(descriptor)
-    try:
+                f"{folder}: expected no other writer; got process {file.read()}, still at work"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
         yield
-    finally:
-        path.unlink(missing_ok=True)
+
+
+def _records(path: Path, kind: type[Record]) -> Iterator[Record]:
+    for number, record in enumerate(read_records(path), 1):
+        try:
+            yield msgspec.convert(record, kind)
+        except msgspec.ValidationError as error:
+            raise FolderError(f"{path}, line {number}: expected a {kind.__name__}; got {error}") from error
 
 
 class Store:
@@ -131,12 +136,12 @@ class Store:
 
     def lanes(self) -> dict[tuple[str, str, float, int], Lane]:
         """Finished lanes by problem, optimizer, setting and seed."""
-        found = (msgspec.convert(record, Lane) for record in read_records(self.folder / "sweep.jsonl"))
+        found = _records(self.folder / "sweep.jsonl", Lane)
         return {(lane.problem, lane.optimizer, lane.setting, lane.seed): lane for lane in found}
 
     def runs(self) -> dict[tuple[str, str, int], Run]:
         """Finished final runs by problem, optimizer and seed."""
-        found = (msgspec.convert(record, Run) for record in read_records(self.folder / "runs.jsonl"))
+        found = _records(self.folder / "runs.jsonl", Run)
         return {(run.problem, run.optimizer, run.seed): run for run in found}
 
     def add_lane(self, lane: Lane) -> None:

@@ -6,7 +6,6 @@ and gets the same bits: what runs together is a function of the configuration, n
 
 import datetime
 import math
-import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,17 +32,26 @@ from jax231.search.grid import log_grid
 Driver = FirstOrder | SecondOrder
 
 
-def run(config: Config, folder: Path, *, data_dir: Path | None = None, watcher: Watcher | None = None) -> None:
+def run(
+    config: Config,
+    folder: Path,
+    *,
+    data_dir: Path | None = None,
+    watcher: Watcher | None = None,
+    command: str = "jax231.compare.study.run",
+) -> None:
     """Do what is left to do of the comparison `config` in `folder`, which is made if it is not there.
+
+    `command` is recorded as what started the study.
 
     Raises: store.FolderError where the folder belongs to something else; MissingDataError for data that are not there.
     """
     watch = watcher or Silent()
+    split = problems.load(config.data, data_dir=data_dir, examples=config.examples)
     store.open_folder(folder, config)
     with store.locked(folder), precision.highest():
-        split = problems.load(config.data, data_dir=data_dir, examples=config.examples)
+        study = _Study(config, store.Store(folder), split, watch, command)
         preprocess.save(split.stats, folder / "preprocess.npz")
-        study = _Study(config, store.Store(folder), split, watch)
         study.measure()
         study.finish()
 
@@ -55,7 +63,7 @@ def choose(task: Task, lanes: Iterable[Lane]) -> Winner:
     """
     finals: dict[float, list[float]] = {setting: [] for setting in task.grid}
     for lane in lanes:
-        finals[lane.setting].append(math.inf if lane.diverged or lane.final is None else lane.final)
+        finals.setdefault(lane.setting, []).append(math.inf if lane.diverged or lane.final is None else lane.final)
     medians = [float(np.median(finals[setting])) if finals[setting] else math.inf for setting in task.grid]
     best = int(np.argmin(medians))
     alone = len(task.grid) == 1 or not math.isfinite(medians[best])
@@ -64,9 +72,14 @@ def choose(task: Task, lanes: Iterable[Lane]) -> Winner:
 
 
 class _Study:
-    def __init__(self, config: Config, records: store.Store, split: problems.Split, watch: Watcher):
+    def __init__(self, config: Config, records: store.Store, split: problems.Split, watch: Watcher, command: str):
+        self.command = command
         self.config, self.store, self.split, self.watch = config, records, split, watch
         self.facts = records.study()
+        if self.facts is not None and self.facts["digests"] != split.digests:
+            raise store.FolderError(
+                f"{records.folder}: expected the data files that the study began with; got others (study.json has digests)"
+            )
         self.arenas: dict[str, Arena] = {}
         self.rates: dict[str, costs.Rates] = {}
         self.tasks: dict[str, list[Task]] = {}
@@ -86,6 +99,10 @@ class _Study:
                 self.tasks[name] = [
                     Task(name, entry, log_grid(*entry.space, config.settings), budget) for entry in fits
                 ]
+                for each in set(entries) - set(fits):
+                    self.watch.note(
+                        f"{each.name} is left out on {name}: {arena.parameters:,} parameters, at most {each.limit:,}"
+                    )
                 if self.facts is None:
                     meters[name] = costs.Meter(arena, {need for entry in fits for need in entry.evaluations}, pool)
             self._wait("make ready", [p for ready in (*self.arenas.values(), *meters.values()) for p in ready.programs])
@@ -198,7 +215,7 @@ class _Study:
             "format": store.FORMAT,
             "name": self.store.folder.name,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "command": " ".join(["jax231", *sys.argv[1:]]),
+            "command": self.command,
             "versions": machine.versions(),
             "device": machine.device(),
             "revision": machine.revision(),

@@ -31,6 +31,11 @@ class Winner(NamedTuple):
     edge: str | None
 
 
+def record_next(steps: int) -> int:
+    """The step to record after `steps`: every step up to 20, then every tenth more."""
+    return steps + max(1, steps // 10)
+
+
 class Recorder:
     """Collects the points of a final run."""
 

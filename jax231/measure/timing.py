@@ -24,6 +24,11 @@ def timed(call: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     return result, time.perf_counter() - begin
 
 
+def overhead(call: Callable[..., Any], *arguments: Any, repeats: int = 9) -> float:
+    """Seconds that a call takes besides its work: the median of calls with arguments that leave nothing to do."""
+    return float(np.median([timed(call, *arguments)[1] for _ in range(repeats)]))
+
+
 def interleaved(
     calls: Mapping[str, tuple[Callable[..., Any], tuple[Any, ...]]], *, repeats: int = 11, budget: float = 1.0
 ) -> dict[str, Timing]:

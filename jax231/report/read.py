@@ -30,7 +30,6 @@ class Rates(msgspec.Struct, frozen=True):
 
     gradient_seconds: Number | None = None
     loss: Number | None = None
-    minibatch_gradient: Number | None = None
     hvp: Number | None = None
     hessian: Number | None = None
     spread: dict[str, Any] = {}
