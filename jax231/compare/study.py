@@ -78,7 +78,7 @@ class _Study:
         self.facts = records.study()
         if self.facts is not None and self.facts["digests"] != split.digests:
             raise store.FolderError(
-                f"{records.folder}: expected the data files that the study began with; got others (study.json has digests)"
+                f"{records.folder}: expected the data files that the study began with (digests: study.json); got others"
             )
         self.arenas: dict[str, Arena] = {}
         self.rates: dict[str, costs.Rates] = {}

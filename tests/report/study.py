@@ -105,7 +105,6 @@ def _problem(name: str, titles: dict[str, str]) -> dict:
             "loss": 0.41,
             "hvp": 2.13,
             "hessian": 96.2 if convex else None,
-            "minibatch_gradient": 0.142,
             "spread": {"hvp": 0.031, "loss": 0.052, "gradient": 0.02},
         },
         "optimizers": [optimizer for optimizer in OPTIMIZERS if applies(name, optimizer)],
