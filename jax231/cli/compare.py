@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,6 +66,9 @@ def compare(
 
     folder = runs / (name or f"compare-{config.data}")
     console, begin = Console(), time.monotonic()
+    reports = all(find_spec(package) for package in ("plotly", "jinja2"))
+    if not reports:
+        console.print("No report.html will be made: that takes the extra, pip install '.[report]'.")
     with _progress(console) as watcher:
         study.run(config, folder, data_dir=data_dir, watcher=watcher, command=shlex.join(["jax231", *sys.argv[1:]]))
     _summary(console, folder)
@@ -73,8 +77,8 @@ def compare(
     )
     console.print("1 % to the best known loss; <= and >= mark a setting on the edge of its range.\n")
     console.print(f"{time.monotonic() - begin:.0f} s; results in {folder}/", soft_wrap=True)
-    page = _write_report(folder)
-    console.print(f"report: {page.resolve().as_uri()}", soft_wrap=True)
+    if reports:
+        console.print(f"report: {_write_report(folder).resolve().as_uri()}", soft_wrap=True)
 
 
 def report(run: Path, *, picture: Path | None = None) -> None:

@@ -45,7 +45,7 @@ ENTRIES = (
     Entry("svm", 5e-4, 100, True),
     Entry("two_layer", 5e-4, 80, False),
     Entry("two_layer_tanh", 5e-4, 80, False),
-    Entry("convnet", 5e-4, 16, False, in_turn=True),
+    Entry("convnet", 5e-4, 14, False, in_turn=True),
 )
 
 NAMES = tuple(entry.name for entry in ENTRIES)

@@ -88,6 +88,12 @@ class _Study:
         """Make the problems ready and take their exchange rates, from the folder where they are known."""
         config = self.config
         meters: dict[str, costs.Meter] = {}
+        if self.facts is None:
+            self.watch.note(
+                f"{len(config.problems)} problems, {len(config.optimizers)} optimizers: {config.settings} settings x "
+                f"{config.seeds} seeds each, then the winners on {config.seeds} fresh seeds.\n"
+                "What gradients cost here is measured first; the plan with its times follows from that."
+            )
         with ThreadPoolExecutor(PARALLEL) as pool:
             for name in config.problems:
                 problem = problems.build(name, self.split)
@@ -105,6 +111,11 @@ class _Study:
                     )
                 if self.facts is None:
                     meters[name] = costs.Meter(arena, {need for entry in fits for need in entry.evaluations}, pool)
+            if not any(self.tasks.values()):
+                chosen = f"{', '.join(config.optimizers)} on {', '.join(config.problems)}"
+                raise ValueError(
+                    f"compare: expected an optimizer that fits a problem; got {chosen}: too many parameters"
+                )
             self._wait("make ready", [p for ready in (*self.arenas.values(), *meters.values()) for p in ready.programs])
         if self.facts is None:
             self.watch.stage("measure what gradients cost", len(meters))

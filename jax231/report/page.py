@@ -62,7 +62,7 @@ def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        message = "jax231 report: expected the report extra; pip install 'jax231[report]'"
+        message = "jax231 report: expected the report extra; pip install '.[report]' in a clone of jax231"
         raise ModuleNotFoundError(f"{message} ({error})", name=error.name) from error
 
 

@@ -55,7 +55,7 @@ def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        message = "jax231 report: expected the figures extra; pip install 'jax231[figures]'"
+        message = "jax231 report: expected the figures extra; pip install '.[figures]' in a clone of jax231"
         raise ModuleNotFoundError(f"{message} ({error})", name=error.name) from error
 
 
