@@ -170,6 +170,7 @@ def test_the_smaller_label_and_the_earlier_example_win():
     assert predicted(train_x, np.array([7, 2, 7, 2]), np.array([[0.0]]), 4) == 2
 
 
+@pytest.mark.filterwarnings("ignore:Could not find the number of physical cores")  # joblib, without lscpu
 @pytest.mark.parametrize("metric", METRICS)
 def test_digits_as_scikit_learn(metric):
     digits = load_digits()
