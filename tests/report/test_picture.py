@@ -35,5 +35,5 @@ def test_what_cannot_be_drawn_is_said(folder):
 
 def test_a_missing_library_is_named_with_its_extra(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ModuleNotFoundError, match=r"expected the figures extra; pip install 'jax231\[figures\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"expected the figures extra; pip install '\.\[figures\]'"):
         write_picture(folder, folder / "x.png")
