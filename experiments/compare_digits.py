@@ -2,7 +2,7 @@
 
     python experiments/compare_digits.py
 
-runs what ``jax231 compare`` runs without arguments (about two minutes on two cores), keeps the plain files in
+runs what ``jax231 compare`` runs without arguments (two to three minutes on two cores), keeps the plain files in
 ``experiments/results/compare-digits``, draws ``compare-digits.png`` beside them, and writes the table of measured
 results in the README. A finished study is only drawn and written again.
 """

@@ -15,7 +15,7 @@ from jax231.cli.listings import models, optimizers, problems
 EPILOGUE = """\
 Examples:
 
-  jax231 compare                                   nine optimizers on four problems over embedded digits, 2 minutes
+  jax231 compare                                   nine optimizers on four problems over embedded digits
   jax231 compare --problems softmax --optimizers adam lbfgs
   jax231 compare --data fashion_mnist --problems softmax --examples 5000
   jax231 optimizers                                what can be compared, and when to use it
