@@ -72,10 +72,7 @@ def compare(
     with _progress(console) as watcher:
         study.run(config, folder, data_dir=data_dir, watcher=watcher, command=shlex.join(["jax231", *sys.argv[1:]]))
     _summary(console, folder)
-    console.print(
-        "\nMedians over fresh seeds (ranges in the report); cost in gradients over the training split to a gap of"
-    )
-    console.print("1 % to the best known loss; <= and >= mark a setting on the edge of its range.\n")
+    console.print(f"\n{LEGEND}\n")
     console.print(f"{time.monotonic() - begin:.0f} s; results in {folder}/", soft_wrap=True)
     if reports:
         console.print(f"report: {_write_report(folder).resolve().as_uri()}", soft_wrap=True)
@@ -176,7 +173,7 @@ def _summary(console: Console, folder: Path) -> None:
         table.add_column("optimizer", no_wrap=True)
         for heading in ("setting", "loss", "cost", "seconds", "test", "diverged"):
             table.add_column(heading, justify="right", no_wrap=True)
-        for row in sorted(rows, key=lambda row: (row.reach[1e-2].cost.median, row.final_loss.median)):
+        for row in rows:
             table.add_row(*_cells(row))
         console.print(table)
         if exchange:

@@ -64,13 +64,12 @@ def problems(*, json: bool = False) -> None:
         Print JSON.
     """
     from jax231.compare import problems
-    from jax231.models import zoo
 
     rows = [
         {
             "name": entry.name,
             "title": entry.title,
-            "objective": f"mean {zoo.entry(entry.name).loss.replace('_', ' ')} + {entry.strength:g} sum W^2",
+            "objective": entry.formula,
             "convex": "yes" if entry.convex else "no",
             "budget": entry.budget,
         }

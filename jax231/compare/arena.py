@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +10,8 @@ import numpy as np
 from jax231.compare.problems import Problem
 from jax231.compare.program import Program
 from jax231.core import tree
-from jax231.core.types import Batch
+from jax231.core.types import Batch, PyTree
 from jax231.functional.metrics import accuracy
-
-PyTree = Any
 
 EXPLODED = 3.0
 """CS231n lecture 6: "if the cost is ever > 3 * original cost, break out early"; here above the known lower bound."""

@@ -76,8 +76,8 @@ class Meter:
     def measure(self, *, rounds: int = 7, seconds: float = 0.03) -> Rates:
         """Measure in turns: the median over `rounds` of each evaluation's time over the gradient's in the same round.
 
-        An evaluation is repeated, in a loop inside one call, until the call takes `seconds`; a call that evaluates once
-        less is taken off, and with it what calling costs.
+        An evaluation is repeated, in a loop inside one call, until the call takes `seconds`; a call that evaluates
+        nothing is taken off (at most half, where noise makes it look longer), and with it what calling costs.
         """
         point = (next(iter(self._arena.starts.values())), self._arena.problem.split.train)
         counts = {name: self._count(program, point, seconds) for name, program in self._programs.items()}

@@ -25,17 +25,17 @@ from jax231.compare.program import Program, blank
 from jax231.compare.task import Key, Recorder, Task, Winner, record_next
 from jax231.compare.threads import side_by_side
 from jax231.core import tree
-from jax231.core.types import Batch
+from jax231.core.types import Batch, PyTree
 from jax231.measure.summary import Lane, Run
 from jax231.measure.timing import overhead, timed
 from jax231.optim.family import Coefficients, coefficients, family, stack
 
-PyTree = Any
 Build = Callable[[Any], optax.GradientTransformationExtraArgs]
 
 SMOOTHING = 0.9
 CHUNKS = 40
 OWN = 100_000
+"""Parameters from which on a rule of the family runs alone through a program of its own."""
 
 
 class Carry(NamedTuple):

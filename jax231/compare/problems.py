@@ -3,22 +3,20 @@
 The table imports no JAX; `build` does.
 """
 
-import difflib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from jax231.core.checks import require
-from jax231.core.types import Batch, Model
+from jax231.core.lookup import by_name
+from jax231.core.types import Batch, Model, PyTree
 from jax231.data import preprocess
 from jax231.models import zoo
 
 if TYPE_CHECKING:
     import jax
-
-PyTree = Any
 
 
 class Entry(NamedTuple):
@@ -39,6 +37,11 @@ class Entry(NamedTuple):
         """The model's title."""
         return zoo.entry(self.name).title
 
+    @property
+    def formula(self) -> str:
+        """The objective in words."""
+        return f"mean {zoo.entry(self.name).loss.replace('_', ' ')} + {self.strength:g} sum W^2"
+
 
 ENTRIES = (
     Entry("softmax", 5e-4, 100, True),
@@ -57,11 +60,7 @@ def entry(name: str) -> Entry:
 
     Raises: ValueError with the nearest names where there is none.
     """
-    for candidate in ENTRIES:
-        if candidate.name == name:
-            return candidate
-    near = difflib.get_close_matches(name, NAMES, 3) or NAMES
-    raise ValueError(f"problems: expected one of the table; got {name!r} (nearest: {', '.join(near)})")
+    return by_name(ENTRIES, name, "problems", "table")
 
 
 class Split(NamedTuple):
@@ -155,7 +154,7 @@ def build(name: str, split: Split) -> Problem:
         model=functions,
         objective=objective,
         split=split,
-        formula=f"mean {model.loss.replace('_', ' ')} + {row.strength:g} sum W^2",
+        formula=row.formula,
         expected_start=model.expected_start(split.classes),
         lower_bound=0.0,
     )

@@ -25,12 +25,12 @@ from jax231.compare.program import Program, blank
 from jax231.compare.task import Key, Recorder, Task, Winner, record_next
 from jax231.compare.threads import side_by_side
 from jax231.core import tree
+from jax231.core.types import PyTree
 from jax231.measure.summary import Lane, Number, Run
 from jax231.measure.timing import overhead, timed
 from jax231.optim import reuse
 from jax231.optim.counts import Counts
 
-PyTree = Any
 Build = Callable[[Any], optax.GradientTransformationExtraArgs]
 
 

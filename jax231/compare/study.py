@@ -105,7 +105,7 @@ class _Study:
                 self.tasks[name] = [
                     Task(name, entry, log_grid(*entry.space, config.settings), budget) for entry in fits
                 ]
-                for each in set(entries) - set(fits):
+                for each in (entry for entry in entries if entry not in fits):
                     self.watch.note(
                         f"{each.name} is left out on {name}: {arena.parameters:,} parameters, at most {each.limit:,}"
                     )

@@ -1,7 +1,6 @@
 """Hessian-vector products without the Hessian, and the Hessian itself where it fits."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +8,7 @@ from jaxtyping import Array, Float
 
 from jax231.core import tree
 from jax231.core.checks import require
-
-PyTree = Any
+from jax231.core.types import PyTree
 
 
 def hvp(fun: Callable[[PyTree], jax.Array], params: PyTree, vector: PyTree) -> PyTree:

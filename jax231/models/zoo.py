@@ -3,7 +3,6 @@
 The table imports no JAX; `Entry.build` imports the architecture.
 """
 
-import difflib
 import importlib
 import math
 from collections.abc import Callable, Mapping
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import jax231.core.types
+
+from jax231.core.lookup import by_name
 
 
 class Entry(NamedTuple):
@@ -56,8 +57,4 @@ def entry(name: str) -> Entry:
 
     Raises: ValueError with the nearest names where there is none.
     """
-    for candidate in ENTRIES:
-        if candidate.name == name:
-            return candidate
-    near = difflib.get_close_matches(name, NAMES, 3) or NAMES
-    raise ValueError(f"models: expected one of the zoo; got {name!r} (nearest: {', '.join(near)})")
+    return by_name(ENTRIES, name, "models", "zoo")

@@ -3,10 +3,11 @@
 The table itself imports no JAX, so that listings and completion answer at once; `Entry.builder` imports it.
 """
 
-import difflib
 import importlib
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
+
+from jax231.core.lookup import by_name
 
 
 class Entry(NamedTuple):
@@ -90,8 +91,4 @@ def entry(name: str) -> Entry:
 
     Raises: ValueError with the nearest names where there is none.
     """
-    for candidate in ENTRIES:
-        if candidate.name == name:
-            return candidate
-    near = difflib.get_close_matches(name, NAMES, 3) or NAMES
-    raise ValueError(f"optimizers: expected one of the catalog; got {name!r} (nearest: {', '.join(near)})")
+    return by_name(ENTRIES, name, "optimizers", "catalog")

@@ -9,9 +9,9 @@ from jaxtyping import Array, Float
 
 from jax231.core import tree
 from jax231.core.precision import statistics_dtype
+from jax231.core.types import PyTree
 from jax231.optim.arguments import required
 
-PyTree = Any
 Vector = Float[Array, " n"]
 Scalar = Float[Array, ""]
 

@@ -9,13 +9,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jax231.core import tree
 from jax231.core.checks import require, require_nonnegative
-from jax231.core.types import Scalar
+from jax231.core.types import PyTree, Scalar
 from jax231.optim import counts
 from jax231.optim.flat import flatten, ravel
 from jax231.optim.linesearch import strong_wolfe
 from jax231.optim.reuse import Kept
-
-PyTree = Any
 
 
 class Memory(NamedTuple):

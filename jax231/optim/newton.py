@@ -8,13 +8,11 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from jax231.core.checks import require_nonnegative
-from jax231.core.types import Scalar
+from jax231.core.types import PyTree, Scalar
 from jax231.curvature.products import hessian
 from jax231.optim import counts
 from jax231.optim.flat import flatten, ravel
 from jax231.optim.linesearch import backtracking
-
-PyTree = Any
 
 
 class NewtonState(NamedTuple):

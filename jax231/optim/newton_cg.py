@@ -10,13 +10,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jax231.core import tree
 from jax231.core.checks import require, require_nonnegative
-from jax231.core.types import Scalar
+from jax231.core.types import PyTree, Scalar
 from jax231.curvature.products import linearized_hvp
 from jax231.optim import counts
 from jax231.optim.flat import flatten
 from jax231.optim.linesearch import backtracking
 
-PyTree = Any
 Vector = Float[Array, " n"]
 
 

@@ -1,12 +1,12 @@
 """Values and gradients that a line search already has, handed on to the next step."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from jaxtyping import Array, Bool, Float
 
-PyTree = Any
+from jax231.core.types import PyTree
 
 
 class Kept(NamedTuple):
