@@ -260,7 +260,8 @@ def test_a_picture_where_none_can_be_written(call, folder, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_keeps_what_is_done(number, folder, tmp_path, environment):
     tokens = [*TINY, "--runs", str(tmp_path), "--name", "mine"]
-    command = [sys.executable, "-c", "from jax231.cli import main; main()", *tokens]
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's `&` has it ignored
+    command = [sys.executable, "-c", f"{heard}; from jax231.cli import main; main()", *tokens]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
