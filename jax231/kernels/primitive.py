@@ -114,23 +114,22 @@ def over_lanes(form: Pure, *operands: Array, laned: Sequence[bool], **params: An
 def batch_by_lanes(prim: Primitive, operands: Sequence[Array], dims: Sequence[Any], **params: Any) -> tuple[Any, Any]:
     """A mapped axis is a lane axis in front; one that is there already takes it in (outer times inner lanes)."""
     laned = params.pop("laned")
-    size = next(x.shape[d] for x, d in zip(operands, dims, strict=True) if d is not None)
-    inner = next(
-        (x.shape[0] if d != 0 else x.shape[1] for x, d, lane in zip(operands, dims, laned, strict=True) if lane), None
-    )
     fronted = [x if d is None else jnp.moveaxis(x, d, 0) for x, d in zip(operands, dims, strict=True)]
-    if inner is None:
+    if not any(laned):
         out = apply(prim, *fronted, laned=[d is not None for d in dims], **params)
         return out, (0,) * len(out) if prim.multiple_results else 0
 
+    rows = list(zip(fronted, dims, laned, strict=True))
+    size = next(x.shape[0] for x, d, _ in rows if d is not None)
+    inner = next(x.shape[0 if d is None else 1] for x, d, lane in rows if lane)
     merged = []
-    for x, d, lane in zip(fronted, dims, laned, strict=True):
+    for x, d, lane in rows:
         if d is not None or lane:
             x = x if d is not None else jnp.broadcast_to(x, (size, *x.shape))
             x = x if lane else jnp.broadcast_to(x[:, None], (size, inner, *x.shape[1:]))
             x = x.reshape(size * inner, *x.shape[2:])
         merged.append(x)
-    lanes = [d is not None or lane for d, lane in zip(dims, laned, strict=True)]
+    lanes = [d is not None or lane for _, d, lane in rows]
     out = apply(prim, *merged, laned=lanes, **params)
     if prim.multiple_results:
         return [y.reshape(size, inner, *y.shape[1:]) for y in out], (0,) * len(out)
