@@ -1,0 +1,478 @@
+// Convolution as a matrix product whose rows are gathered: for every tap a pointer to the channels of each pixel.
+//
+// Output and input gradient are one computation. A target pixel adds up, over the taps that reach it, a source pixel's
+// channels times a matrix of the kernel. For the input gradient the source is y, the matrices are transposed, and the
+// target pixels of one remainder by the stride make a pass of their own, for they see the same taps: nothing is ever
+// multiplied with zeros between the pixels of y.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "convolution.h"
+#include "simd.h"
+
+namespace jax231 {
+
+// Pixel `start + step * t` of the target, for t in [0, count), reads the source at `reach * t + offset` for every tap.
+struct Axis {
+  struct Tap {
+    int64_t offset;
+    int64_t index;  // in the kernel
+  };
+  int64_t count, start, step, reach, source;
+  std::vector<Tap> taps;  // by ascending offset
+};
+
+inline Axis output_axis(int64_t size, int64_t window, int64_t output, int64_t stride, int64_t pad, int64_t dilation) {
+  Axis axis{output, 0, 1, stride, size, {}};
+  for (int64_t i = 0; i < window; ++i) axis.taps.push_back({i * dilation - pad, i});
+  return axis;
+}
+
+// The pixels start, start + stride, ... of the image.
+inline Axis input_axis(int64_t size, int64_t window, int64_t output, int64_t stride, int64_t pad, int64_t dilation,
+                       int64_t start) {
+  Axis axis{std::max<int64_t>(0, (size - start + stride - 1) / stride), start, stride, 1, output, {}};
+  for (int64_t i = window - 1; i >= 0; --i) {
+    const int64_t from = start + pad - i * dilation;
+    if (from % stride == 0) axis.taps.push_back({from / stride, i});
+  }
+  return axis;
+}
+
+// Rows and columns of every pass over the target.
+inline std::vector<std::pair<Axis, Axis>> axes_of(const Convolution& c, bool transposed) {
+  std::vector<std::pair<Axis, Axis>> axes;
+  if (!transposed) {
+    axes.emplace_back(output_axis(c.h, c.kh, c.oh, c.stride_h, c.pad_top, c.dilation_h),
+                      output_axis(c.w, c.kw, c.ow, c.stride_w, c.pad_left, c.dilation_w));
+    return axes;
+  }
+  for (int64_t i = 0; i < c.stride_h; ++i) {
+    for (int64_t j = 0; j < c.stride_w; ++j) {
+      axes.emplace_back(input_axis(c.h, c.kh, c.oh, c.stride_h, c.pad_top, c.dilation_h, i),
+                        input_axis(c.w, c.kw, c.ow, c.stride_w, c.pad_left, c.dilation_w, j));
+    }
+  }
+  return axes;
+}
+
+// A part of the sum over taps and channels: short enough for its panel of the kernel to stay in the nearest cache.
+struct Slice {
+  int64_t y_begin, y_end, x_begin, x_end, c_begin, c_end;
+  int64_t panel;  // where its matrices begin, in rows of a panel
+};
+
+struct Pass {
+  Axis y, x;
+  bool runs;  // the taps of one row lie side by side in memory and are read as one
+  std::vector<Slice> slices;
+  int64_t first_task, chunk, chunks;  // pixels of a task, and how many tasks for one lane, group and part of the channels
+};
+
+template <class T>
+struct Gather {
+  static constexpr int kWidth = Simd<T>::width;
+  static constexpr int kVectors = kRegisters >= 32 ? 4 : 2;  // of target channels, in one tile
+  static constexpr int kTaps = 64;                           // in one slice
+  static constexpr int kDepth = 512;                         // channels in one slice
+  static constexpr int64_t kPanelBytes = 20 << 10;
+  static constexpr int64_t kRunChannels = 8;  // below it the taps of a row are read as one
+
+  // Pixels of a tile: as many as leave registers for the kernel's vectors and one broadcast.
+  static constexpr int rows(int vectors) { return 12 * vectors <= kRegisters - 4 ? 12 : 6; }
+
+  const Convolution& c;
+  bool transposed;               // the input gradient
+  int64_t depth, width;          // channels of one group: of the source, of the target
+  int64_t source_h, source_w, target_h, target_w;
+  int64_t source_pixel, target_pixel;  // channels of all groups
+  int64_t vectors, blocks;       // of the target channels of a group
+  int64_t images;                // that take turns pixel by pixel
+  int64_t parts;                 // into which the blocks are cut
+  std::vector<Pass> passes;
+  int64_t tasks = 0;
+
+  Gather(const Convolution& c, bool transposed) : c(c), transposed(transposed) {
+    depth = transposed ? c.group_cout() : c.cin;
+    width = transposed ? c.cin : c.group_cout();
+    source_h = transposed ? c.oh : c.h;
+    source_w = transposed ? c.ow : c.w;
+    target_h = transposed ? c.h : c.oh;
+    target_w = transposed ? c.w : c.ow;
+    source_pixel = c.groups * depth;
+    target_pixel = c.groups * width;
+    vectors = (width + kWidth - 1) / kWidth;
+    blocks = (vectors + kVectors - 1) / kVectors;
+    plan();
+  }
+
+  static int64_t workspace(const Convolution& c, bool transposed) {
+    const int64_t depth = transposed ? c.group_cout() : c.cin, width = transposed ? c.cin : c.group_cout();
+    return c.groups * c.kh * c.kw * depth * ((width + kWidth - 1) / kWidth * kWidth) * sizeof(T);
+  }
+
+  int64_t panel_size() const { return c.kh * c.kw * depth; }  // rows
+  int64_t packed_size() const { return c.groups * panel_size() * vectors * kWidth; }
+
+  void plan() {
+    for (auto& [y, x] : axes_of(c, transposed)) passes.push_back({y, x, false, {}, 0, 0, 0});
+    // Neighbouring images take turns where the edge of an image is a good part of it: a tile then holds one pixel of
+    // several images, and taps outside the image are left out for all of them.
+    const int64_t tile = rows(static_cast<int>(std::min<int64_t>(vectors, kVectors)));
+    images = c.n >= tile && target_h * target_w <= 256 ? tile : 1;
+
+    int64_t panel = 0, pixels = 0;
+    for (Pass& pass : passes) {
+      const int64_t ny = pass.y.taps.size(), nx = pass.x.taps.size();
+      pass.runs = c.groups == 1 && depth < kRunChannels && nx > 1 && nx * depth <= 64 && ny * nx * depth <= 256;
+      for (int64_t j = 1; j < nx; ++j) pass.runs &= pass.x.taps[j].offset == pass.x.taps[j - 1].offset + 1;
+      const int64_t y_step = std::max<int64_t>(1, kTaps / std::max<int64_t>(1, nx));
+      const int64_t taps = std::min(ny, y_step) * std::min<int64_t>(nx, kTaps);
+      const int64_t row_bytes = std::min<int64_t>(vectors, kVectors) * kVectorBytes;
+      int64_t c_step = std::clamp<int64_t>(kPanelBytes / std::max<int64_t>(1, taps * row_bytes) / 8 * 8, 16, kDepth);
+      const int64_t cuts = (depth + c_step - 1) / c_step;
+      if (cuts > 1) c_step = ((depth + cuts - 1) / cuts + 7) / 8 * 8;
+      if (pass.runs) c_step = depth;
+      for (int64_t i = 0; i < ny; i += y_step) {
+        for (int64_t j = 0; j < nx; j += kTaps) {
+          for (int64_t k = 0; k < depth; k += c_step) {
+            const Slice s{i, std::min(i + y_step, ny), j, std::min(j + kTaps, nx), k, std::min(k + c_step, depth), panel};
+            panel += (s.y_end - s.y_begin) * (s.x_end - s.x_begin) * (s.c_end - s.c_begin);
+            pass.slices.push_back(s);
+          }
+        }
+      }
+      if (pass.slices.empty()) pass.slices.push_back({0, 0, 0, 0, 0, 0, panel});
+      pixels += c.n * pass.y.count * pass.x.count;
+    }
+
+    // Tasks are cut by shape alone, so that the bits of the result do not depend on the number of threads.
+    const int64_t work = c.multiply_adds() / c.groups;  // of one group
+    const int64_t pieces = std::clamp<int64_t>(c.lanes * c.groups * work / 200000, 1, 64) / (c.lanes * c.groups);
+    parts = 1;
+    for (Pass& pass : passes) {
+      const int64_t all = c.n * pass.y.count * pass.x.count;
+      int64_t chunk = pieces > 1 ? std::max<int64_t>(512, (pixels + pieces - 1) / pieces) : all;
+      chunk = std::min<int64_t>(chunk, std::max<int64_t>(512, (512 << 10) / std::max<int64_t>(1, source_pixel * sizeof(T))));
+      chunk = std::max<int64_t>(1, (chunk + 11) / 12 * 12);
+      pass.chunk = chunk;
+      pass.chunks = (all + chunk - 1) / chunk;
+    }
+    int64_t chunks = 0;
+    for (const Pass& pass : passes) chunks += pass.chunks;
+    if (chunks > 0 && pieces > chunks) parts = std::min<int64_t>(blocks, (std::min<int64_t>(pieces, 8) + chunks - 1) / chunks);
+    for (Pass& pass : passes) {
+      pass.first_task = tasks;
+      tasks += pass.chunks * parts * c.groups;
+    }
+  }
+
+  // The kernel as panels: for each block of target channels, the rows of its matrices in the order of their use.
+  void pack(const T* kernel, T* packed, int64_t group, int64_t block) const {
+    const int64_t first = block * kVectors * kWidth;
+    const int64_t row = std::min<int64_t>(kVectors, vectors - block * kVectors) * kWidth;
+    const int64_t valid = std::min(row, width - first);
+    T* out = packed + group * panel_size() * vectors * kWidth + first * panel_size();
+    for (const Pass& pass : passes) {
+      for (const Slice& s : pass.slices) {
+        for (int64_t i = s.y_begin; i < s.y_end; ++i) {
+          for (int64_t j = s.x_begin; j < s.x_end; ++j) {
+            const T* matrix = kernel + (pass.y.taps[i].index * c.kw + pass.x.taps[j].index) * c.cin * c.cout +
+                              group * c.group_cout();
+            const int64_t count = s.c_end - s.c_begin;
+            if (!transposed) {
+              for (int64_t k = 0; k < count; ++k) {
+                std::memcpy(out + k * row, matrix + (s.c_begin + k) * c.cout + first, valid * sizeof(T));
+                std::fill(out + k * row + valid, out + (k + 1) * row, T(0));
+              }
+            } else {
+              for (int64_t o = 0; o < row; ++o) {
+                const T* from = matrix + (first + o) * c.cout + s.c_begin;
+                if (o < valid) {
+                  for (int64_t k = 0; k < count; ++k) out[k * row + o] = from[k];
+                } else {
+                  for (int64_t k = 0; k < count; ++k) out[k * row + o] = T(0);
+                }
+              }
+            }
+            out += count * row;
+          }
+        }
+      }
+    }
+  }
+
+  // --- tiles ---
+
+  struct Operands {
+    const T* source;  // of the lane and group
+    const T* packed;
+    T* target;
+  };
+
+  // A place in the order of the target pixels of a pass: blocks of images, rows, columns, images of the block.
+  struct Cursor {
+    int64_t image, in_turn, turn, y, x;
+    const T* source;
+    T* target;
+  };
+
+  void point(const Operands& a, const Pass& pass, Cursor& at) const {
+    at.source = a.source + ((at.image * source_h + at.y * pass.y.reach) * source_w + at.x * pass.x.reach) * source_pixel;
+    at.target = a.target + ((at.image * target_h + pass.y.start + at.y * pass.y.step) * target_w + pass.x.start +
+                            at.x * pass.x.step) * target_pixel;
+  }
+
+  Cursor cursor(const Operands& a, const Pass& pass, int64_t pixel) const {
+    Cursor at;
+    const int64_t area = pass.y.count * pass.x.count;
+    at.image = pixel / (images * area) * images;
+    pixel -= at.image * area;
+    at.in_turn = std::min(images, c.n - at.image);
+    at.turn = pixel % at.in_turn;
+    at.y = pixel / at.in_turn / pass.x.count;
+    at.x = pixel / at.in_turn % pass.x.count;
+    point(a, pass, at);
+    return at;
+  }
+
+  void advance(const Operands& a, const Pass& pass, Cursor& at) const {
+    if (++at.turn < at.in_turn) return;
+    at.turn = 0;
+    if (++at.x < pass.x.count) {
+      at.source += pass.x.reach * source_pixel;
+      at.target += pass.x.step * target_pixel;
+      return;
+    }
+    at.x = 0;
+    if (++at.y == pass.y.count) {
+      at.y = 0;
+      at.image += at.in_turn;
+      at.in_turn = std::min(images, c.n - at.image);
+    }
+    point(a, pass, at);
+  }
+
+  typedef int64_t Longs __attribute__((vector_size(32)));
+
+  // Pixels of a tile and, for each tap that reaches one of them, the matrix and the address of every pixel's channels.
+  template <int kRows>
+  struct Tile {
+    static constexpr int kPadded = (kRows + 3) / 4 * 4;
+    T* target[kPadded];
+    alignas(32) int64_t source[kPadded], y[kPadded], x[kPadded];
+    int64_t taps;
+    const T* panel[kTaps];
+    alignas(32) int64_t address[kTaps][kPadded];
+    T edge[kRows * 256];  // runs that reach over the edge of the image
+  };
+
+  static const T* zeros() {
+    alignas(64) static const T row[kDepth] = {};
+    return row;
+  }
+
+  template <int kRows>
+  void place(const Operands& a, const Pass& pass, Cursor& at, int count, Tile<kRows>& tile) const {
+    for (int p = 0; p < count; ++p) {
+      tile.y[p] = at.y * pass.y.reach;
+      tile.x[p] = at.x * pass.x.reach;
+      tile.source[p] = reinterpret_cast<int64_t>(at.source + at.turn * source_h * source_w * source_pixel);
+      tile.target[p] = at.target + at.turn * target_h * target_w * target_pixel;
+      advance(a, pass, at);
+    }
+    for (int p = count; p < Tile<kRows>::kPadded; ++p) {  // stand-ins: read nothing that the others do not, kept nowhere
+      tile.y[p] = tile.y[0];
+      tile.x[p] = tile.x[0];
+      tile.source[p] = tile.source[0];
+    }
+  }
+
+  template <int kRows>
+  void gather(const Pass& pass, const Slice& s, const T* panel, int64_t row, Tile<kRows>& tile) const {
+    constexpr int kGroups = Tile<kRows>::kPadded / 4;
+    const auto [y_low, y_high] = std::minmax_element(tile.y, tile.y + kRows);
+    const auto [x_low, x_high] = std::minmax_element(tile.x, tile.x + kRows);
+    const int64_t zero = reinterpret_cast<int64_t>(zeros());
+    const int64_t channels = s.c_end - s.c_begin, matrix = channels * row;
+    Longs inside_x[kTaps][kGroups];
+    int64_t columns = 0, column[kTaps];
+    for (int64_t j = s.x_begin; j < s.x_end; ++j) {
+      const int64_t offset = pass.x.taps[j].offset;
+      if (*x_high + offset < 0 || *x_low + offset >= source_w) continue;
+      for (int g = 0; g < kGroups; ++g) {
+        const Longs x = *reinterpret_cast<const Longs*>(tile.x + 4 * g) + offset;
+        inside_x[columns][g] = (x >= 0) & (x < source_w);
+      }
+      column[columns++] = j;
+    }
+    tile.taps = 0;
+    for (int64_t i = s.y_begin; i < s.y_end; ++i) {
+      const int64_t offset = pass.y.taps[i].offset;
+      if (*y_high + offset < 0 || *y_low + offset >= source_h) continue;
+      Longs inside[kGroups], relative[kGroups];
+      for (int g = 0; g < kGroups; ++g) {
+        const Longs y = *reinterpret_cast<const Longs*>(tile.y + 4 * g) + offset;
+        inside[g] = (y >= 0) & (y < source_h);
+        relative[g] = *reinterpret_cast<const Longs*>(tile.source + 4 * g) +
+                      (offset * source_w * source_pixel + s.c_begin) * static_cast<int64_t>(sizeof(T)) - zero;
+      }
+      for (int64_t k = 0; k < columns; ++k) {
+        const int64_t j = column[k];
+        const int64_t move = pass.x.taps[j].offset * source_pixel * sizeof(T);
+        tile.panel[tile.taps] = panel + ((i - s.y_begin) * (s.x_end - s.x_begin) + j - s.x_begin) * matrix;
+        for (int g = 0; g < kGroups; ++g) {
+          *reinterpret_cast<Longs*>(tile.address[tile.taps] + 4 * g) =
+              zero + ((relative[g] + move) & inside[g] & inside_x[k][g]);
+        }
+        ++tile.taps;
+      }
+    }
+  }
+
+  template <int kRows>
+  void gather_runs(const Pass& pass, const Slice& s, const T* panel, int64_t row, Tile<kRows>& tile) const {
+    const int64_t zero = reinterpret_cast<int64_t>(zeros());
+    const int64_t span = s.x_end - s.x_begin, run = span * depth;
+    const int64_t x_offset = pass.x.taps[s.x_begin].offset;
+    tile.taps = 0;
+    T* edge = tile.edge;
+    for (int64_t i = s.y_begin; i < s.y_end; ++i) {
+      const int64_t y_offset = pass.y.taps[i].offset;
+      const int64_t move = (y_offset * source_w + x_offset) * source_pixel * static_cast<int64_t>(sizeof(T));
+      bool reached = false;
+      for (int p = 0; p < kRows; ++p) {
+        const int64_t y = tile.y[p] + y_offset, x = tile.x[p] + x_offset;
+        int64_t address = zero;
+        if (y >= 0 && y < source_h && x < source_w && x + span > 0) {
+          reached = true;
+          address = tile.source[p] + move;
+          if (x < 0 || x + span > source_w) {
+            const int64_t left = std::max<int64_t>(0, -x), right = std::min(span, source_w - x);
+            const T* from = reinterpret_cast<const T*>(address + left * depth * static_cast<int64_t>(sizeof(T)));
+            std::fill(edge, edge + left * depth, T(0));
+            std::copy(from, from + (right - left) * depth, edge + left * depth);
+            std::fill(edge + right * depth, edge + run, T(0));
+            address = reinterpret_cast<int64_t>(edge);
+            edge += run;
+          }
+        }
+        tile.address[tile.taps][p] = address;
+      }
+      tile.panel[tile.taps] = panel + (i - s.y_begin) * run * row;
+      tile.taps += reached;
+    }
+  }
+
+  // target[p] (+)= the sum over taps and channels; kRows x kV vectors stay in registers.
+  template <int kV, int kRows, int kStride>
+  static __attribute__((noinline)) void multiply(const T* const* panels, const int64_t (*addresses)[kStride], int64_t taps,
+                                                 int64_t channels, T* const* target, int count, int last, bool add) {
+    using S = Simd<T>;
+    typename S::Vector sum[kRows][kV];
+#pragma GCC unroll 16
+    for (int p = 0; p < kRows; ++p) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kV; ++v) sum[p][v] = typename S::Vector{};
+    }
+    for (int64_t t = 0; t < taps; ++t) {
+      const T* matrix = panels[t];
+      const T* source[kRows];
+#pragma GCC unroll 16
+      for (int p = 0; p < kRows; ++p) source[p] = reinterpret_cast<const T*>(addresses[t][p]);
+      for (int64_t k = 0; k < channels; ++k, matrix += kV * kWidth) {
+        typename S::Vector b[kV];
+#pragma GCC unroll 4
+        for (int v = 0; v < kV; ++v) b[v] = S::load(matrix + v * kWidth);
+#pragma GCC unroll 16
+        for (int p = 0; p < kRows; ++p) {
+          const typename S::Vector x = S::broadcast(source[p][k]);
+#pragma GCC unroll 4
+          for (int v = 0; v < kV; ++v) sum[p][v] += x * b[v];
+        }
+      }
+    }
+#pragma GCC unroll 16
+    for (int p = 0; p < kRows; ++p) {
+      if (p >= count) break;
+      T* to = target[p];
+#pragma GCC unroll 4
+      for (int v = 0; v + 1 < kV; ++v) S::store(to + v * kWidth, add ? S::load(to + v * kWidth) + sum[p][v] : sum[p][v]);
+      T* end = to + (kV - 1) * kWidth;
+      const typename S::Vector tail = sum[p][kV - 1];
+      if (last == kWidth) {
+        S::store(end, add ? S::load(end) + tail : tail);
+      } else {
+        S::store_first(end, add ? S::load_first(end, last) + tail : tail, last);
+      }
+    }
+  }
+
+  template <int kV, int kRows, int kStride>
+  static void multiply_rows(const T* const* panels, const int64_t (*addresses)[kStride], int64_t taps, int64_t channels,
+                            T* const* target, int count, int last, bool add) {
+    if constexpr (kRows > 1) {
+      constexpr int kLess = kRows > 6 ? 6 : kRows == 6 ? 4 : kRows - 1;
+      if (count <= kLess) {
+        return multiply_rows<kV, kLess, kStride>(panels, addresses, taps, channels, target, count, last, add);
+      }
+    }
+    multiply<kV, kRows, kStride>(panels, addresses, taps, channels, target, count, last, add);
+  }
+
+  // One slice of the sum for the pixels [begin, end) and the block's kV vectors of channels.
+  template <int kV>
+  void sweep(const Operands& a, const Pass& pass, const Slice& s, bool add, int64_t block, int64_t begin, int64_t end) const {
+    constexpr int kRows = rows(kV);
+    const int64_t first = block * kVectors * kWidth;
+    const T* panel = a.packed + first * panel_size() + s.panel * kV * kWidth;
+    const int last = static_cast<int>(std::min<int64_t>(kV * kWidth, width - first) - (kV - 1) * kWidth);
+    const int64_t channels = pass.runs ? (s.x_end - s.x_begin) * depth : s.c_end - s.c_begin;
+    Operands shifted = a;
+    shifted.target += first;
+    Cursor at = cursor(shifted, pass, begin);
+    Tile<kRows> tile;
+    for (int64_t pixel = begin; pixel < end; pixel += kRows) {
+      const int count = static_cast<int>(std::min<int64_t>(kRows, end - pixel));
+      place<kRows>(shifted, pass, at, count, tile);
+      if (pass.runs) {
+        gather_runs<kRows>(pass, s, panel, kV * kWidth, tile);
+      } else {
+        gather<kRows>(pass, s, panel, kV * kWidth, tile);
+      }
+      multiply_rows<kV, kRows, Tile<kRows>::kPadded>(tile.panel, tile.address, tile.taps, channels, tile.target, count, last,
+                                                     add);
+    }
+  }
+
+  template <int kV = kVectors>
+  void sweep_block(int64_t count, const Operands& a, const Pass& pass, const Slice& s, bool add, int64_t block,
+                   int64_t begin, int64_t end) const {
+    if constexpr (kV > 1) {
+      if (count < kV) return sweep_block<kV - 1>(count, a, pass, s, add, block, begin, end);
+    }
+    sweep<kV>(a, pass, s, add, block, begin, end);
+  }
+
+  void run(int64_t task, const T* source, const T* packed, T* target) const {
+    size_t number = passes.size() - 1;
+    while (passes[number].first_task > task) --number;
+    const Pass& pass = passes[number];
+    task -= pass.first_task;
+    const int64_t part = task % parts, group = task / parts % c.groups, chunk = task / parts / c.groups;
+    const int64_t begin = chunk * pass.chunk, end = std::min(begin + pass.chunk, c.n * pass.y.count * pass.x.count);
+    const Operands a{source + group * depth, packed + group * panel_size() * vectors * kWidth, target + group * width};
+    for (int64_t block = blocks * part / parts; block < blocks * (part + 1) / parts; ++block) {
+      const int64_t count = std::min<int64_t>(kVectors, vectors - block * kVectors);
+      for (const Slice& s : pass.slices) sweep_block(count, a, pass, s, &s != pass.slices.data(), block, begin, end);
+    }
+  }
+};
+
+}  // namespace jax231
