@@ -22,6 +22,13 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("jax231")
 
 
+def pytest_sessionstart():
+    """Compile the kernels before a test waits for them; the first of pytest-xdist's processes does it for all."""
+    from jax231.kernels import native  # after jaxtyping's import hook
+
+    native.active()
+
+
 @pytest.fixture
 def x64():
     """Run the test with 64-bit types switched on."""

@@ -10,6 +10,7 @@ from rich.console import Console
 import jax231
 from jax231.cli.compare import compare, report
 from jax231.cli.data import data
+from jax231.cli.kernels import kernels
 from jax231.cli.listings import models, optimizers, problems
 
 EPILOGUE = """\
@@ -33,6 +34,7 @@ app = App(
 for command in (compare, report, optimizers, problems, models):
     app.command(command)
 app.command(data)
+app.command(kernels)
 app.register_install_completion_command(name="install-completion")
 
 

@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 
+def cache_folder() -> Path:
+    """The folder `jax231` in the user's cache (XDG_CACHE_HOME, else ~/.cache)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "jax231"
+
+
 def write_whole(path: Path, content: bytes | str) -> None:
     """Write `content` to a temporary file beside `path`, flush it to the disk, then rename it into place."""
     data = content.encode() if isinstance(content, str) else content

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jax231.core.files import cache_folder
 from jax231.data.dataset import Source
 from jax231.data.errors import MissingDataError
 
@@ -72,7 +73,7 @@ def data_folder(data_dir: str | Path | None = None) -> Path:
         return Path(data_dir).expanduser()
     if named := os.environ.get("JAX231_DATA"):
         return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "jax231"
+    return cache_folder()
 
 
 def place(entry: Entry, root: Path) -> Place:

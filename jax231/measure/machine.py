@@ -10,6 +10,8 @@ from typing import Any
 
 import psutil
 
+from jax231.core import processor
+
 
 def device() -> dict[str, Any]:
     """The accelerator that JAX uses and the computer around it."""
@@ -20,21 +22,11 @@ def device() -> dict[str, Any]:
         "platform": jax.default_backend(),
         "kind": local[0].device_kind,
         "count": len(local),
-        "cpu": cpu_name(),
+        "cpu": processor.name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "os": f"{platform.system()} {platform.release()}",
     }
-
-
-def cpu_name() -> str:
-    """The processor's name; `platform.processor` is empty on Linux."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def versions() -> dict[str, str]:

@@ -178,7 +178,7 @@ def test_the_listed_facts(call):
 @pytest.mark.parametrize(
     ("tokens", "named"),
     [
-        ([], ["compare", "report", "optimizers", "problems", "models", "data", "Examples:"]),
+        ([], ["compare", "report", "optimizers", "problems", "models", "data", "kernels", "Examples:"]),
         (
             ["compare"],
             ["--problems", "--optimizers", "--data", "--examples", "--budget", "--settings", "--seeds", "--batch-size",
