@@ -28,7 +28,7 @@ struct Simd {
 
   static inline Vector load(const T* p) { return *reinterpret_cast<const Unaligned*>(p); }
   static inline void store(T* p, Vector v) { *reinterpret_cast<Unaligned*>(p) = v; }
-  static inline Vector broadcast(T x) { return Vector{} + x; }
+  static inline Vector broadcast(T x) { return x - Vector{}; }  // minus, for -0 + 0 is 0: an addition would remain
 
   // The first `count` entries; the others read as zero, and are left alone in memory.
   static inline Vector load_first(const T* p, int count) {
