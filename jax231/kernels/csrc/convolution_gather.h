@@ -62,7 +62,7 @@ inline std::vector<std::pair<Axis, Axis>> axes_of(const Convolution& c, bool tra
   return axes;
 }
 
-// A part of the sum over taps and channels: short enough for its panel of the kernel to stay in the nearest cache.
+// A part of the sum over taps and channels: short enough for its panel of the kernel to stay in the nearer caches.
 struct Slice {
   int64_t y_begin, y_end, x_begin, x_end, c_begin, c_end;
   int64_t panel;  // where its matrices begin, in rows of a panel
@@ -81,8 +81,9 @@ struct Gather {
   static constexpr int kVectors = kRegisters >= 32 ? 4 : 2;  // of target channels, in one tile
   static constexpr int kTaps = 64;                           // in one slice
   static constexpr int kDepth = 512;                         // channels in one slice
-  static constexpr int64_t kPanelBytes = 20 << 10;
-  static constexpr int64_t kRunChannels = 8;  // below it the taps of a row are read as one
+  static constexpr int64_t kPanelBytes = 96 << 10;           // of one slice: it streams from the second cache
+  static constexpr int64_t kRunChannels = 8;                 // below it the taps of a row are read as one
+  static constexpr int64_t kRunsSize = 256;                  // at most, of all runs of a pixel
 
   // Pixels of a tile: as many as leave registers for the kernel's vectors and one broadcast.
   static constexpr int rows(int vectors) { return 12 * vectors <= kRegisters - 4 ? 12 : 6; }
@@ -130,7 +131,7 @@ struct Gather {
     int64_t panel = 0, pixels = 0;
     for (Pass& pass : passes) {
       const int64_t ny = pass.y.taps.size(), nx = pass.x.taps.size();
-      pass.runs = c.groups == 1 && depth < kRunChannels && nx > 1 && nx * depth <= 64 && ny * nx * depth <= 256;
+      pass.runs = c.groups == 1 && depth < kRunChannels && nx > 1 && ny * nx * depth <= kRunsSize;
       for (int64_t j = 1; j < nx; ++j) pass.runs &= pass.x.taps[j].offset == pass.x.taps[j - 1].offset + 1;
       const int64_t y_step = std::max<int64_t>(1, kTaps / std::max<int64_t>(1, nx));
       const int64_t taps = std::min(ny, y_step) * std::min<int64_t>(nx, kTaps);
@@ -259,18 +260,22 @@ struct Gather {
     point(a, pass, at);
   }
 
-  typedef int64_t Longs __attribute__((vector_size(32)));
+  // A tap that all pixels of a tile have: where its matrix is, and how far, in channels, from a pixel its source is.
+  struct Move {
+    int64_t matrix, source;
+  };
 
-  // Pixels of a tile and, for each tap that reaches one of them, the matrix and the address of every pixel's channels.
+  // Pixels of a tile and the taps of each: one list for all of them or, at an edge, an address a tap and pixel.
   template <int kRows>
   struct Tile {
-    static constexpr int kPadded = (kRows + 3) / 4 * 4;
-    T* target[kPadded];
-    alignas(32) int64_t source[kPadded], y[kPadded], x[kPadded];
-    int64_t taps;
-    const T* panel[kTaps];
-    alignas(32) int64_t address[kTaps][kPadded];
-    T edge[kRows * 256];  // runs that reach over the edge of the image
+    int64_t y[kRows], x[kRows];
+    int64_t y_low, y_high, x_low, x_high;
+    int64_t source[kRows];  // addresses
+    T* target[kRows];
+    int64_t taps, channels;
+    Move moves[kTaps];
+    int64_t addresses[kTaps][kRows];
+    T edge[kRows * kRunsSize];  // runs that reach over the edge of the image
   };
 
   static const T* zeros() {
@@ -280,100 +285,129 @@ struct Gather {
 
   template <int kRows>
   void place(const Operands& a, const Pass& pass, Cursor& at, int count, Tile<kRows>& tile) const {
-    for (int p = 0; p < count; ++p) {
+    tile.y_low = tile.y_high = at.y * pass.y.reach;
+    tile.x_low = tile.x_high = at.x * pass.x.reach;
+    if (count == kRows && at.turn + kRows <= at.in_turn) {  // the same pixel of several images
+      const int64_t from = source_h * source_w * source_pixel, to = target_h * target_w * target_pixel;
+      for (int p = 0; p < kRows; ++p) {
+        tile.source[p] = reinterpret_cast<int64_t>(at.source + (at.turn + p) * from);
+        tile.target[p] = at.target + (at.turn + p) * to;
+        tile.y[p] = tile.y_low;
+        tile.x[p] = tile.x_low;
+      }
+      at.turn += kRows - 1;
+      return advance(a, pass, at);
+    }
+    if (images == 1 && count == kRows && at.x + kRows <= pass.x.count) {  // side by side
+      const int64_t from = pass.x.reach * source_pixel, to = pass.x.step * target_pixel;
+      for (int p = 0; p < kRows; ++p) {
+        tile.source[p] = reinterpret_cast<int64_t>(at.source + p * from);
+        tile.target[p] = at.target + p * to;
+        tile.y[p] = tile.y_low;
+        tile.x[p] = tile.x_low + p * pass.x.reach;
+      }
+      tile.x_high = tile.x[kRows - 1];
+      at.x += kRows - 1;
+      at.source += (kRows - 1) * from;
+      at.target += (kRows - 1) * to;
+      return advance(a, pass, at);
+    }
+    for (int p = 0; p < kRows; ++p) {
+      if (p >= count) {  // a stand-in, kept nowhere
+        tile.y[p] = tile.y[0];
+        tile.x[p] = tile.x[0];
+        tile.source[p] = tile.source[0];
+        continue;
+      }
       tile.y[p] = at.y * pass.y.reach;
       tile.x[p] = at.x * pass.x.reach;
+      tile.y_low = std::min(tile.y_low, tile.y[p]);
+      tile.y_high = std::max(tile.y_high, tile.y[p]);
+      tile.x_low = std::min(tile.x_low, tile.x[p]);
+      tile.x_high = std::max(tile.x_high, tile.x[p]);
       tile.source[p] = reinterpret_cast<int64_t>(at.source + at.turn * source_h * source_w * source_pixel);
       tile.target[p] = at.target + at.turn * target_h * target_w * target_pixel;
       advance(a, pass, at);
     }
-    for (int p = count; p < Tile<kRows>::kPadded; ++p) {  // stand-ins: read nothing that the others do not, kept nowhere
-      tile.y[p] = tile.y[0];
-      tile.x[p] = tile.x[0];
-      tile.source[p] = tile.source[0];
-    }
   }
 
-  template <int kRows>
-  void gather(const Pass& pass, const Slice& s, const T* panel, int64_t row, Tile<kRows>& tile) const {
-    constexpr int kGroups = Tile<kRows>::kPadded / 4;
-    const auto [y_low, y_high] = std::minmax_element(tile.y, tile.y + kRows);
-    const auto [x_low, x_high] = std::minmax_element(tile.x, tile.x + kRows);
-    const int64_t zero = reinterpret_cast<int64_t>(zeros());
-    const int64_t channels = s.c_end - s.c_begin, matrix = channels * row;
-    Longs inside_x[kTaps][kGroups];
-    int64_t columns = 0, column[kTaps];
-    for (int64_t j = s.x_begin; j < s.x_end; ++j) {
-      const int64_t offset = pass.x.taps[j].offset;
-      if (*x_high + offset < 0 || *x_low + offset >= source_w) continue;
-      for (int g = 0; g < kGroups; ++g) {
-        const Longs x = *reinterpret_cast<const Longs*>(tile.x + 4 * g) + offset;
-        inside_x[columns][g] = (x >= 0) & (x < source_w);
-      }
-      column[columns++] = j;
-    }
-    tile.taps = 0;
-    for (int64_t i = s.y_begin; i < s.y_end; ++i) {
-      const int64_t offset = pass.y.taps[i].offset;
-      if (*y_high + offset < 0 || *y_low + offset >= source_h) continue;
-      Longs inside[kGroups], relative[kGroups];
-      for (int g = 0; g < kGroups; ++g) {
-        const Longs y = *reinterpret_cast<const Longs*>(tile.y + 4 * g) + offset;
-        inside[g] = (y >= 0) & (y < source_h);
-        relative[g] = *reinterpret_cast<const Longs*>(tile.source + 4 * g) +
-                      (offset * source_w * source_pixel + s.c_begin) * static_cast<int64_t>(sizeof(T)) - zero;
-      }
-      for (int64_t k = 0; k < columns; ++k) {
-        const int64_t j = column[k];
-        const int64_t move = pass.x.taps[j].offset * source_pixel * sizeof(T);
-        tile.panel[tile.taps] = panel + ((i - s.y_begin) * (s.x_end - s.x_begin) + j - s.x_begin) * matrix;
-        for (int g = 0; g < kGroups; ++g) {
-          *reinterpret_cast<Longs*>(tile.address[tile.taps] + 4 * g) =
-              zero + ((relative[g] + move) & inside[g] & inside_x[k][g]);
-        }
-        ++tile.taps;
-      }
-    }
+  // Whether some of the pixels have this tap, and all of them.
+  static bool some(const Axis& axis, int64_t low, int64_t high, int64_t tap) {
+    return high + axis.taps[tap].offset >= 0 && low + axis.taps[tap].offset < axis.source;
+  }
+  static bool all(const Axis& axis, int64_t low, int64_t high, int64_t tap) {
+    return low + axis.taps[tap].offset >= 0 && high + axis.taps[tap].offset < axis.source;
   }
 
+  // The taps in [first, second) that some pixel has; false if one of them is not all pixels'.
+  static bool shared(const Axis& axis, int64_t low, int64_t high, int64_t& first, int64_t& second) {
+    while (first < second && !some(axis, low, high, first)) ++first;
+    while (first < second && !some(axis, low, high, second - 1)) --second;
+    return first == second || (all(axis, low, high, first) && all(axis, low, high, second - 1));
+  }
+
+  // The taps of the tile as moves, if its pixels have the same ones.
   template <int kRows>
-  void gather_runs(const Pass& pass, const Slice& s, const T* panel, int64_t row, Tile<kRows>& tile) const {
-    const int64_t zero = reinterpret_cast<int64_t>(zeros());
-    const int64_t span = s.x_end - s.x_begin, run = span * depth;
-    const int64_t x_offset = pass.x.taps[s.x_begin].offset;
+  bool move(const Pass& pass, const Slice& s, int64_t row, Tile<kRows>& tile) const {
+    int64_t y_begin = s.y_begin, y_end = s.y_end, x_begin = s.x_begin, x_end = s.x_end;
+    if (!shared(pass.y, tile.y_low, tile.y_high, y_begin, y_end)) return false;
+    if (!shared(pass.x, tile.x_low, tile.x_high, x_begin, x_end)) return false;
+    const int64_t depth_here = s.c_end - s.c_begin, columns = s.x_end - s.x_begin, step = pass.runs ? x_end - x_begin : 1;
     tile.taps = 0;
+    tile.channels = step * depth_here;
+    if (x_begin == x_end) return true;
+    for (int64_t i = y_begin; i < y_end; ++i) {
+      const int64_t line = pass.y.taps[i].offset * source_w, matrices = (i - s.y_begin) * columns - s.x_begin;
+      for (int64_t j = x_begin; j < x_end; j += step) {
+        tile.moves[tile.taps++] = {(matrices + j) * depth_here * row,
+                                   (line + pass.x.taps[j].offset) * source_pixel + s.c_begin};
+      }
+    }
+    return true;
+  }
+
+  // The taps of a tile at an edge: zeros stand for what is outside.
+  template <int kRows>
+  void gather(const Pass& pass, const Slice& s, int64_t row, Tile<kRows>& tile) const {
+    const int64_t zero = reinterpret_cast<int64_t>(zeros());
+    const int64_t depth_here = s.c_end - s.c_begin, columns = s.x_end - s.x_begin, span = pass.runs ? columns : 1;
+    tile.taps = 0;
+    tile.channels = span * depth_here;
     T* edge = tile.edge;
     for (int64_t i = s.y_begin; i < s.y_end; ++i) {
-      const int64_t y_offset = pass.y.taps[i].offset;
-      const int64_t move = (y_offset * source_w + x_offset) * source_pixel * static_cast<int64_t>(sizeof(T));
-      bool reached = false;
-      for (int p = 0; p < kRows; ++p) {
-        const int64_t y = tile.y[p] + y_offset, x = tile.x[p] + x_offset;
-        int64_t address = zero;
-        if (y >= 0 && y < source_h && x < source_w && x + span > 0) {
-          reached = true;
-          address = tile.source[p] + move;
-          if (x < 0 || x + span > source_w) {
+      if (!some(pass.y, tile.y_low, tile.y_high, i)) continue;
+      for (int64_t j = s.x_begin; j < s.x_end; j += span) {
+        const int64_t y_offset = pass.y.taps[i].offset, x_offset = pass.x.taps[j].offset;
+        const int64_t move = (y_offset * source_w + x_offset) * source_pixel + s.c_begin;
+        int64_t* address = tile.addresses[tile.taps];
+        for (int p = 0; p < kRows; ++p) {
+          const uint64_t y = tile.y[p] + y_offset, x = tile.x[p] + x_offset;
+          const int64_t inside = -static_cast<int64_t>((y < static_cast<uint64_t>(source_h)) &
+                                                       (x + span - 1 < static_cast<uint64_t>(source_w)));
+          address[p] = zero + ((tile.source[p] + move * static_cast<int64_t>(sizeof(T)) - zero) & inside);
+        }
+        if (pass.runs) {
+          for (int p = 0; p < kRows; ++p) {
+            const int64_t y = tile.y[p] + y_offset, x = tile.x[p] + x_offset;
             const int64_t left = std::max<int64_t>(0, -x), right = std::min(span, source_w - x);
-            const T* from = reinterpret_cast<const T*>(address + left * depth * static_cast<int64_t>(sizeof(T)));
-            std::fill(edge, edge + left * depth, T(0));
-            std::copy(from, from + (right - left) * depth, edge + left * depth);
-            std::fill(edge + right * depth, edge + run, T(0));
-            address = reinterpret_cast<int64_t>(edge);
-            edge += run;
+            if (y < 0 || y >= source_h || (left == 0 && right == span)) continue;
+            address[p] = reinterpret_cast<int64_t>(edge);
+            std::fill(edge, edge + span * depth, T(0));
+            if (left < right) {
+              const int64_t from = tile.source[p] + (move + left * depth) * static_cast<int64_t>(sizeof(T));
+              std::memcpy(edge + left * depth, reinterpret_cast<const T*>(from), (right - left) * depth * sizeof(T));
+            }
+            edge += span * depth;
           }
         }
-        tile.address[tile.taps][p] = address;
+        tile.moves[tile.taps++] = {((i - s.y_begin) * columns + j - s.x_begin) * depth_here * row, 0};
       }
-      tile.panel[tile.taps] = panel + (i - s.y_begin) * run * row;
-      tile.taps += reached;
     }
   }
 
   // target[p] (+)= the sum over taps and channels; kRows x kV vectors stay in registers.
-  template <int kV, int kRows, int kStride>
-  static __attribute__((noinline)) void multiply(const T* const* panels, const int64_t (*addresses)[kStride], int64_t taps,
-                                                 int64_t channels, T* const* target, int count, int last, bool add) {
+  template <int kV, int kRows, bool kMoves, class Tile>
+  static __attribute__((noinline)) void multiply(const Tile& tile, const T* panel, int count, int last, bool add) {
     using S = Simd<T>;
     typename S::Vector sum[kRows][kV];
 #pragma GCC unroll 16
@@ -381,18 +415,26 @@ struct Gather {
 #pragma GCC unroll 4
       for (int v = 0; v < kV; ++v) sum[p][v] = typename S::Vector{};
     }
-    for (int64_t t = 0; t < taps; ++t) {
-      const T* matrix = panels[t];
-      const T* source[kRows];
+    const int64_t taps = tile.taps, channels = tile.channels;
+    const char* source[kRows];
+    if constexpr (kMoves) {
 #pragma GCC unroll 16
-      for (int p = 0; p < kRows; ++p) source[p] = reinterpret_cast<const T*>(addresses[t][p]);
-      for (int64_t k = 0; k < channels; ++k, matrix += kV * kWidth) {
+      for (int p = 0; p < kRows; ++p) source[p] = reinterpret_cast<const char*>(tile.source[p]);
+    }
+    for (int64_t t = 0; t < taps; ++t) {
+      const T* matrix = panel + tile.moves[t].matrix;
+      int64_t at = kMoves ? tile.moves[t].source : 0;
+      if constexpr (!kMoves) {
+#pragma GCC unroll 16
+        for (int p = 0; p < kRows; ++p) source[p] = reinterpret_cast<const char*>(tile.addresses[t][p]);
+      }
+      for (const int64_t end = at + channels; at < end; ++at, matrix += kV * kWidth) {
         typename S::Vector b[kV];
 #pragma GCC unroll 4
         for (int v = 0; v < kV; ++v) b[v] = S::load(matrix + v * kWidth);
 #pragma GCC unroll 16
         for (int p = 0; p < kRows; ++p) {
-          const typename S::Vector x = S::broadcast(source[p][k]);
+          const auto x = S::broadcast(*reinterpret_cast<const T*>(source[p] + at * static_cast<int64_t>(sizeof(T))));
 #pragma GCC unroll 4
           for (int v = 0; v < kV; ++v) sum[p][v] += x * b[v];
         }
@@ -401,7 +443,7 @@ struct Gather {
 #pragma GCC unroll 16
     for (int p = 0; p < kRows; ++p) {
       if (p >= count) break;
-      T* to = target[p];
+      T* to = tile.target[p];
 #pragma GCC unroll 4
       for (int v = 0; v + 1 < kV; ++v) S::store(to + v * kWidth, add ? S::load(to + v * kWidth) + sum[p][v] : sum[p][v]);
       T* end = to + (kV - 1) * kWidth;
@@ -414,16 +456,13 @@ struct Gather {
     }
   }
 
-  template <int kV, int kRows, int kStride>
-  static void multiply_rows(const T* const* panels, const int64_t (*addresses)[kStride], int64_t taps, int64_t channels,
-                            T* const* target, int count, int last, bool add) {
+  template <int kV, int kRows, class Tile>
+  static void multiply_rows(const Tile& tile, const T* panel, int count, int last, bool add) {
     if constexpr (kRows > 1) {
-      constexpr int kLess = kRows > 6 ? 6 : kRows == 6 ? 4 : kRows - 1;
-      if (count <= kLess) {
-        return multiply_rows<kV, kLess, kStride>(panels, addresses, taps, channels, target, count, last, add);
-      }
+      constexpr int kLess = kRows > 6 ? 6 : kRows == 6 ? 4 : kRows / 2;
+      if (count <= kLess) return multiply_rows<kV, kLess>(tile, panel, count, last, add);
     }
-    multiply<kV, kRows, kStride>(panels, addresses, taps, channels, target, count, last, add);
+    multiply<kV, kRows, true>(tile, panel, count, last, add);
   }
 
   // One slice of the sum for the pixels [begin, end) and the block's kV vectors of channels.
@@ -433,7 +472,6 @@ struct Gather {
     const int64_t first = block * kVectors * kWidth;
     const T* panel = a.packed + first * panel_size() + s.panel * kV * kWidth;
     const int last = static_cast<int>(std::min<int64_t>(kV * kWidth, width - first) - (kV - 1) * kWidth);
-    const int64_t channels = pass.runs ? (s.x_end - s.x_begin) * depth : s.c_end - s.c_begin;
     Operands shifted = a;
     shifted.target += first;
     Cursor at = cursor(shifted, pass, begin);
@@ -441,13 +479,12 @@ struct Gather {
     for (int64_t pixel = begin; pixel < end; pixel += kRows) {
       const int count = static_cast<int>(std::min<int64_t>(kRows, end - pixel));
       place<kRows>(shifted, pass, at, count, tile);
-      if (pass.runs) {
-        gather_runs<kRows>(pass, s, panel, kV * kWidth, tile);
+      if (move<kRows>(pass, s, kV * kWidth, tile)) {
+        multiply_rows<kV, kRows>(tile, panel, count, last, add);
       } else {
-        gather<kRows>(pass, s, panel, kV * kWidth, tile);
+        gather<kRows>(pass, s, kV * kWidth, tile);
+        multiply<kV, kRows, false>(tile, panel, count, last, add);
       }
-      multiply_rows<kV, kRows, Tile<kRows>::kPadded>(tile.panel, tile.address, tile.taps, channels, tile.target, count, last,
-                                                     add);
     }
   }
 
