@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import cyclopts
+from document import replace_between
 
 from jax231.compare import study
 from jax231.compare.config import Config
-from jax231.core.files import write_whole
 from jax231.measure.summary import Spread, summarize
 from jax231.report.page import write_report
 from jax231.report.picture import write_picture
@@ -37,10 +37,7 @@ def main(config: Experiment = Experiment()) -> Path:
     """Run or finish the comparison; returns the picture's path."""
     study.run(config.compare, config.folder, command="python experiments/compare_digits.py")
     write_report(config.folder)
-    text = config.document.read_text()
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    write_whole(config.document, f"{before}{BEGIN}\n{table(read_study(config.folder))}{END}{after}")
+    replace_between(config.document, BEGIN, END, table(read_study(config.folder)))
     return write_picture(config.folder, config.folder.with_suffix(".png"))
 
 

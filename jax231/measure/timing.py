@@ -1,7 +1,7 @@
 """How long calls take: interleaved, warm, median and spread, so that a ratio of two of them means something."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -50,9 +50,10 @@ def interleaved(
             break
         for name, (call, arguments) in calls.items():
             rounds[name].append(timed(call, *arguments)[1])
-    return {name: _summary(times) for name, times in rounds.items()}
+    return {name: of_rounds(times) for name, times in rounds.items()}
 
 
-def _summary(times: list[float]) -> Timing:
+def of_rounds(times: Sequence[float]) -> Timing:
+    """The median of the rounds' times, and their interquartile range over it."""
     low, median, high = np.quantile(times, (0.25, 0.5, 0.75))
     return Timing(float(median), float((high - low) / median))
