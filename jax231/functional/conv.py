@@ -14,7 +14,8 @@ from jax231.functional.shapes import (
     image_padding,
     image_pair,
 )
-from jax231.kernels.convolution import Geometry, convolve, convolve_transposed
+from jax231.kernels.convolution import convolve, convolve_transposed
+from jax231.kernels.geometry import Geometry
 
 
 def conv2d(
@@ -106,11 +107,11 @@ def conv2d_transpose(
         output_size = [conv_transpose_output_size(*axis, where=where) for axis in axes]
     image = image_pair(output_size, "output_size", where=where)
     ends = image_padding(image, window, stride, padding, dilation, where=where)
-    geometry = Geometry(stride, ends, dilation, groups)
-    back = geometry.output_size(image, window)
+    geometry = Geometry(image, window, stride, ends, dilation, groups)
+    back = geometry.output
     fits = back == size
     require(fits, where, "an output_size that conv2d maps to the size of x", x=x, output_size=image, mapped_to=back)
-    return _plus_bias(where, convolve_transposed(x, kernel, geometry, image), bias)
+    return _plus_bias(where, convolve_transposed(x, kernel, geometry), bias)
 
 
 def _conv2d(
@@ -122,11 +123,11 @@ def _conv2d(
     fits = x.shape[-1] == groups * kernel.shape[2]
     require(fits, where, "x with groups * cin channels, kernel (kh, kw, cin, cout)", x=x, kernel=kernel, groups=groups)
     stride, dilation = image_pair(stride, "stride", where=where), image_pair(dilation, "dilation", where=where)
-    size, window = x.shape[1:3], kernel.shape[:2]
+    size, window = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
     ends = image_padding(size, window, stride, padding, dilation, where=where)
     for axis in zip(size, window, stride, ends, dilation, strict=True):
         conv_output_size(*axis, where=where)
-    return _plus_bias(where, convolve(x, kernel, Geometry(stride, ends, dilation, groups)), bias)
+    return _plus_bias(where, convolve(x, kernel, Geometry(size, window, stride, ends, dilation, groups)), bias)
 
 
 def _require_groups(where: str, kernel: Array, groups: int) -> None:

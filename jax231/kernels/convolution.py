@@ -1,138 +1,141 @@
-"""Convolution and its transpose, each in two forms with one result; the static shape decides which one runs.
+"""The convolution family: three bilinear maps, closed under differentiation and transposition, as one primitive.
 
-`by_patches` copies the pixels under every window side by side and does one matrix product; `by_lax` is XLA's own
-convolution. On the CPU, XLA runs the gradient of its convolution much slower inside any loop (`scan`, `while`, `map`),
-and a `vmap` over kernels as a grouped convolution; slices and matrix products suffer from neither, whatever the
-derivative. Gradient of a 3x3 convolution by both operands, two x86 cores, milliseconds:
+Image x, kernel k and output y of a convolution meet in one trilinear form, ``<convolution(x, k), y>``. Its derivative
+by any of the three is a bilinear map of the other two: the output is ``convolution(x, k)``, the image ``k^T y`` (the
+input gradient and the transpose convolution), the kernel ``x^T y`` (the kernel gradient). Differentiating or
+transposing one of these maps gives another of the three, so that grad, jvp, hvp and any nesting of them stay inside the
+family and run its fast forms.
 
-    input             cout  patch entries   patches: alone, in scan   lax: alone, in scan
-    (128, 8, 8, 8)      16           2^19          1.5      2.9           2.0        31
-    (64, 32, 32, 16)    16           2^23           60       44            28       524
-    (64, 32, 32, 32)    64           2^24          203      158           445      7289
-
-So patches are taken as far as memory is no concern. The transposes are written as a forward computation each and are
-quick in loops too.
+A `vmap` over images or outputs alone goes into the batch; over kernels, it becomes lanes (`jax231.kernels.primitive`),
+never a grouped convolution.
 """
 
-import math
+import ctypes
+import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
-from jax import Array, lax
+import numpy as np
+from jax import Array
+from jax.interpreters import ad, batching
 
 from jax231.core.precision import statistics_dtype
-from jax231.kernels.windows import shifted
+from jax231.kernels import convolution_plain as forms
+from jax231.kernels import native as compiled
+from jax231.kernels.geometry import Geometry
+from jax231.kernels.primitive import Call, apply, batch_by_lanes, primitive
 
-PATCH_LIMIT = 2**26
-"""Largest patch matrix on the CPU, in entries (256 MiB of float32). A gradient keeps one matrix a layer in memory."""
+Role = Literal["output", "input", "kernel"]
+"""Which of the three a map computes."""
 
-LAYOUT = ("NHWC", "HWIO", "NHWC")
-
-
-class Geometry(NamedTuple):
-    """How the windows lie, static: (height, width) pairs, padding as ((top, bottom), (left, right))."""
-
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
-
-    def output_size(self, size: Sequence[int], window: Sequence[int]) -> tuple[int, int]:
-        """Number of window positions along height and width of an image of `size`."""
-        axes = zip(size, window, self.stride, self.padding, self.dilation, strict=True)
-        height, width = [(n + low + high - (w - 1) * d - 1) // s + 1 for n, w, s, (low, high), d in axes]
-        return height, width
+OPERANDS: dict[Role, tuple[Role, Role]] = {
+    "output": ("input", "kernel"),
+    "input": ("output", "kernel"),
+    "kernel": ("input", "output"),
+}
+"""What each map computes it from, in this order."""
 
 
 def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    """Convolution of x (n, h, w, groups * cin) with a kernel (kh, kw, cin, cout), in the form that is quick here.
+    """Convolution of x (n, h, w, groups * cin) with a kernel (kh, kw, cin, cout).
 
     Narrow types (bfloat16, float16) are accumulated in float32 and given back narrow.
     """
-    dtype = jnp.result_type(x, kernel)
-    size = geometry.output_size(x.shape[1:3], kernel.shape[:2])
-    form = by_patches if _patches_are_quick(x.shape[0], size, kernel, geometry) else by_lax
-    x, kernel = _widened(x, kernel)
-    return form(x, kernel, geometry).astype(dtype)
+    return _bind("output", x, kernel, geometry)
 
 
-def convolve_transposed(y: Array, kernel: Array, geometry: Geometry, size: Sequence[int]) -> Array:
-    """The transpose of ``x -> convolve(x, kernel, geometry)``: y (n, oh, ow, cout) -> (n, *size, groups * cin)."""
-    dtype = jnp.result_type(y, kernel)
-    quick = _patches_are_quick(y.shape[0], y.shape[1:3], kernel, geometry)
-    form = transposed_by_patches if quick else transposed_by_lax
-    y, kernel = _widened(y, kernel)
-    return form(y, kernel, geometry, size).astype(dtype)
+def convolve_transposed(y: Array, kernel: Array, geometry: Geometry) -> Array:
+    """The transpose of ``x -> convolve(x, kernel, geometry)``: y (n, oh, ow, cout) -> (n, h, w, groups * cin)."""
+    return _bind("input", y, kernel, geometry)
 
 
-def by_patches(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    """The pixels under each window side by side, times the kernel as a matrix; one group only."""
-    kh, kw, cin, cout = kernel.shape
-    x = jnp.pad(x, ((0, 0), *geometry.padding, (0, 0)))
-    rows = shifted(x, 1, kh, geometry.stride[0], geometry.dilation[0])
-    places = [place for row in rows for place in shifted(row, 2, kw, geometry.stride[1], geometry.dilation[1])]
-    patches = jnp.concatenate(places, -1)
-    pixels = math.prod(patches.shape[:-1])  # as one tall matrix: XLA's product of a batched one is a third slower
-    product = jnp.matmul(patches.reshape(pixels, kh * kw * cin), kernel.reshape(kh * kw * cin, cout))
-    return product.reshape(*patches.shape[:-1], cout)
+def _bind(role: Role, a: Array, b: Array, geometry: Geometry) -> Array:
+    dtype = jnp.result_type(a, b)
+    return apply(convolution, a.astype(dtype), b.astype(dtype), role=role, geometry=geometry)
 
 
-def by_lax(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    """XLA's convolution."""
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=geometry.stride,
-        padding=geometry.padding,
-        rhs_dilation=geometry.dilation,
-        dimension_numbers=LAYOUT,
-        feature_group_count=geometry.groups,
-    )
+PLAIN = {"output": forms.output_of, "input": forms.image_of, "kernel": forms.kernel_of}
+STOCK = {"output": forms.stock_output, "input": forms.stock_image, "kernel": forms.stock_kernel}
 
 
-def transposed_by_patches(y: Array, kernel: Array, geometry: Geometry, size: Sequence[int]) -> Array:
-    """One matrix product, then every place of the windows is added onto its pixels; one group only."""
-    image = jax.ShapeDtypeStruct((y.shape[0], *size, kernel.shape[2]), y.dtype)
-    (x,) = jax.linear_transpose(lambda x: by_patches(x, kernel, geometry), image)(y)
-    return x
+def _plain(a: Array, b: Array, *, role: Role, geometry: Geometry) -> Array:
+    """The form for a CPU; of narrow types the primitive in float32, so that they have the compiled kernels too."""
+    wide = statistics_dtype(a.dtype)
+    if a.dtype == wide:
+        return PLAIN[role](a, b, geometry)
+    return apply(convolution, a.astype(wide), b.astype(wide), role=role, geometry=geometry).astype(a.dtype)
 
 
-def transposed_by_lax(y: Array, kernel: Array, geometry: Geometry, size: Sequence[int]) -> Array:
-    """A convolution of `y`, spread out by the stride, with the kernel turned round and its channels exchanged.
-
-    (`jax.linear_transpose` of `by_lax` has the same result, in the form that XLA runs slowly inside loops.)
-    """
-    kh, kw, cin, cout = kernel.shape
-    groups = geometry.groups
-    turned = jnp.flip(kernel, (0, 1)).reshape(kh, kw, cin, groups, cout // groups)
-    turned = turned.transpose(0, 1, 4, 3, 2).reshape(kh, kw, cout // groups, groups * cin)
-    padding = []
-    for axis in (0, 1):
-        low = (kernel.shape[axis] - 1) * geometry.dilation[axis] - geometry.padding[axis][0]
-        spread = (y.shape[1 + axis] - 1) * geometry.stride[axis] + 1
-        padding.append((low, size[axis] - spread + geometry.padding[axis][0]))
-    return lax.conv_general_dilated(
-        y,
-        turned,
-        window_strides=(1, 1),
-        padding=padding,
-        lhs_dilation=geometry.stride,
-        rhs_dilation=geometry.dilation,
-        dimension_numbers=LAYOUT,
-        feature_group_count=groups,
-    )
+def _plain_of_lanes(a: Array, b: Array, *, laned: tuple[bool, bool], role: Role, geometry: Geometry) -> Array:
+    """Lane by lane, since a `vmap` would make a grouped convolution; of narrow types as `_plain`."""
+    wide = statistics_dtype(a.dtype)
+    if a.dtype == wide:
+        return forms.in_turn(PLAIN[role])(a, b, geometry=geometry, laned=laned)
+    wide_a, wide_b = a.astype(wide), b.astype(wide)
+    return apply(convolution, wide_a, wide_b, laned=laned, role=role, geometry=geometry).astype(a.dtype)
 
 
-def _patches_are_quick(n: int, size: Sequence[int], kernel: Array, geometry: Geometry) -> bool:
-    entries = n * math.prod(size) * math.prod(kernel.shape[:3])
-    return jax.default_backend() == "cpu" and geometry.groups == 1 and entries <= PATCH_LIMIT
+def _stock(a: Array, b: Array, *, role: Role, geometry: Geometry) -> Array:
+    return STOCK[role](a, b, geometry)
 
 
-def _widened(x: Array, kernel: Array) -> tuple[Array, Array]:
-    """Both in one type that accumulates well; accelerators accumulate a narrow convolution in float32 by themselves."""
-    dtype = jnp.result_type(x, kernel)
-    if jax.default_backend() == "cpu":
-        dtype = statistics_dtype(dtype)
-    return x.astype(dtype), kernel.astype(dtype)
+def _native(a: Any, b: Any, *, laned: tuple[bool, bool], role: Role, geometry: Geometry) -> Call | None:
+    suffix = {"float32": "f32", "float64": "f64"}.get(str(a.dtype))
+    if suffix is None:
+        return None
+    shapes = [x.shape[1:] if lane else x.shape for x, lane in zip((a, b), laned, strict=True)]
+    shape = dict(zip(OPERANDS[role], shapes, strict=True))
+    lanes = next((x.shape[0] for x, lane in zip((a, b), laned, strict=True) if lane), 1)
+    n = shapes[0][0]
+    cin = shape["kernel"][2] if "kernel" in shape else shape["input"][3] // geometry.groups
+    cout = shape["kernel"][3] if "kernel" in shape else shape["output"][3]
+    low = [ends[0] for ends in geometry.padding]
+    numbers = [
+        *(lanes, *laned, n, *geometry.size, cin, cout, *geometry.window, *geometry.output),
+        *(*geometry.stride, *low, *geometry.dilation, geometry.groups),
+    ]
+    numbers = np.array(numbers, np.int64)
+    return Call(f"conv_{role}_{suffix}", {"geometry": numbers}, _workspace(role, numbers, a.dtype.itemsize))
+
+
+def _workspace(role: Role, numbers: np.ndarray, itemsize: int) -> int:
+    """Bytes that the kernel works in, as the C++ itself says."""
+    library = ctypes.CDLL(str(compiled.status().library))  # loaded already, so that this only names it
+    measure = library[f"jax231_conv_{role}_workspace"]
+    measure.restype, measure.argtypes = ctypes.c_int64, [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
+    return measure(numbers.ctypes.data, len(numbers), itemsize)
+
+
+convolution = primitive("convolution", _plain, _native, stock=_stock, mapped=_plain_of_lanes)
+
+
+def _transpose(place: int, ct: Array, a: Any, b: Any, *, laned: tuple[bool, bool], role: Role, geometry: Geometry):
+    """The map by its operand at `place`: that one is computed, from the cotangent and the other operand."""
+    wanted, other = OPERANDS[role][place], OPERANDS[role][1 - place]
+    given = {role: (ct, any(laned)), other: ((a, b)[1 - place], laned[1 - place])}
+    summed = any(laned) and not laned[place]
+    if summed and wanted == "kernel":  # a sum over lanes is one over a larger batch
+        given = {name: (x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), False) for name, (x, _) in given.items()}
+        summed = False
+    (first, first_laned), (second, second_laned) = (given[name] for name in OPERANDS[wanted])
+    lanes = (first_laned, second_laned)
+    result = apply(convolution, first, second, laned=lanes, role=wanted, geometry=geometry)
+    return result.sum(0) if summed else result
+
+
+ad.defbilinear(convolution, functools.partial(_transpose, 0), functools.partial(_transpose, 1))
+
+
+def _batch(operands: Sequence[Array], dims: Sequence[Any], *, laned: tuple[bool, bool], role: Role, geometry: Geometry):
+    """Into the batch where the mapped operand and the result both have one, else as lanes."""
+    if role == "kernel" or dims[1] is not None:  # the second operand of the others is the kernel
+        return batch_by_lanes(convolution, operands, dims, laned=laned, role=role, geometry=geometry)
+    x, front, front_of_result = jnp.moveaxis(operands[0], dims[0], int(laned[0])), int(laned[0]), int(any(laned))
+    folded = x.reshape(*x.shape[:front], x.shape[front] * x.shape[front + 1], *x.shape[front + 2 :])
+    y = apply(convolution, folded, operands[1], laned=laned, role=role, geometry=geometry)
+    both = x.shape[front : front + 2]
+    return y.reshape(*y.shape[:front_of_result], *both, *y.shape[front_of_result + 1 :]), front_of_result
+
+
+batching.primitive_batchers[convolution] = _batch

@@ -50,12 +50,12 @@ def primitive(
     prim = Primitive(f"jax231_{name}")
     prim.multiple_results = results > 1
 
-    def plain(*operands: Array, laned: tuple[bool, ...], **params: Any) -> Any:
+    def plain(*operands: Any, laned: tuple[bool, ...], **params: Any) -> Any:
         if mapped is not None and any(laned):
             return mapped(*operands, laned=laned, **params)
         return over_lanes(pure, *operands, laned=laned, **params)
 
-    def standard(*operands: Array, laned: tuple[bool, ...], **params: Any) -> Any:
+    def standard(*operands: Any, laned: tuple[bool, ...], **params: Any) -> Any:
         if stock is not None:
             return over_lanes(stock, *operands, laned=laned, **params)
         return plain(*operands, laned=laned, **params)
@@ -65,8 +65,9 @@ def primitive(
         return jax.jit(functools.partial(prim.bind, **dict(params)))
 
     @prim.def_impl
-    def _impl(*operands: Array, **params: Any) -> Any:
-        return alone(tuple(sorted(params.items())))(*operands)
+    def _impl(*operands: Any, **params: Any) -> Any:
+        with jax.disable_jit(False):  # an operation is compiled, whatever is said of programs
+            return alone(tuple(sorted(params.items())))(*operands)
 
     @prim.def_abstract_eval
     def _types(*operands: Any, **params: Any) -> Any:
@@ -98,20 +99,20 @@ def primitive(
     return prim
 
 
-def apply(prim: Primitive, *operands: Array, laned: Sequence[bool] | None = None, **params: Any) -> Any:
+def apply(prim: Primitive, *operands: Any, laned: Sequence[bool] | None = None, **params: Any) -> Any:
     """Bind the primitive; inside `shard_map` every operand first varies over the axes over which one of them does."""
     axes = frozenset().union(*(jax.typeof(x).mat.varying for x in operands))
     operands = tuple(_varying(x, axes) for x in operands)
     return prim.bind(*operands, laned=tuple(laned or (False,) * len(operands)), **params)
 
 
-def over_lanes(form: Pure, *operands: Array, laned: Sequence[bool], **params: Any) -> Any:
+def over_lanes(form: Pure, *operands: Any, laned: Sequence[bool], **params: Any) -> Any:
     """`form`, mapped over the leading axis of the operands that have lanes."""
     form = functools.partial(form, **params)
     return jax.vmap(form, [0 if lane else None for lane in laned])(*operands) if any(laned) else form(*operands)
 
 
-def batch_by_lanes(prim: Primitive, operands: Sequence[Array], dims: Sequence[Any], **params: Any) -> tuple[Any, Any]:
+def batch_by_lanes(prim: Primitive, operands: Sequence[Any], dims: Sequence[Any], **params: Any) -> tuple[Any, Any]:
     """A mapped axis is a lane axis in front; one that is there already takes it in (outer times inner lanes)."""
     laned = params.pop("laned")
     fronted = [x if d is None else jnp.moveaxis(x, d, 0) for x, d in zip(operands, dims, strict=True)]
@@ -136,13 +137,13 @@ def batch_by_lanes(prim: Primitive, operands: Sequence[Array], dims: Sequence[An
     return out.reshape(size, inner, *out.shape[1:]), 0
 
 
-def _jvp_of(prim: Primitive, plain: Pure, primals: Sequence[Array], tangents: Sequence[Any], **params: Any) -> Any:
+def _jvp_of(prim: Primitive, plain: Pure, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> Any:
     """The primal by the primitive, the tangent through the plain form."""
     moving = [not isinstance(t, ad.Zero) for t in tangents]
 
-    def of_moving(*values: Array) -> Any:
-        values = iter(values)
-        return plain(*(next(values) if m else x for x, m in zip(primals, moving, strict=True)), **params)
+    def of_moving(*values: Any) -> Any:
+        rest = iter(values)
+        return plain(*(next(rest) if m else x for x, m in zip(primals, moving, strict=True)), **params)
 
     _, tangent = jax.jvp(
         of_moving,
@@ -152,7 +153,7 @@ def _jvp_of(prim: Primitive, plain: Pure, primals: Sequence[Array], tangents: Se
     return prim.bind(*primals, **params), tangent
 
 
-def _varying(x: Array, axes: frozenset) -> Array:
+def _varying(x: Any, axes: frozenset) -> Any:
     missing = tuple(axes - jax.typeof(x).mat.varying)
     return lax.pcast(x, missing, to="varying") if missing else x
 
