@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from jax231.core.checks import require, require_labels, require_rank
 from jax231.core.precision import statistics_dtype
-from jax231.core.types import PyTree
+from jax231.kernels.recurrence import recurrence
 
 Params = Mapping[str, ArrayLike]
 """The weights of one layer: wx, wh, b."""
@@ -60,35 +60,55 @@ def lstm_step(
 
 
 def rnn(
-    params: Params, h0: Float[ArrayLike, "..."], xs: Float[ArrayLike, "..."], *, mask: ArrayLike | None = None
+    params: Params,
+    h0: Float[ArrayLike, "..."],
+    xs: Float[ArrayLike, "..."],
+    *,
+    mask: ArrayLike | None = None,
+    checkpoint_every: int | None = None,
 ) -> tuple[Float[Array, "n h"], Float[Array, "n t h"]]:
     """Run `rnn_step` over time; return the last state and all outputs.
 
     Where the boolean `mask` is false the carry stays as it is and the output is zero: sequences of different length
     are padded at the end, and the returned state is that after each one's own last step.
 
+    A gradient keeps of every step what its backward pass reads, 2 h numbers a sequence (7 h for `lstm`). With
+    `checkpoint_every` it keeps inputs and outputs, the carry at every so many steps, and the rest for one such segment
+    only, which the backward pass runs forward once more: for sequences of thousands of steps, the square root of their
+    number is a good choice.
+
     Shapes:    h0 (n, h), xs (n, t, d), mask (n, t) -> (n, h), (n, t, h).
     Cost:      one matrix product for the input products of all steps, and one each for the gradients of wx and wh.
     Raises:    ValueError for parameters, states or a mask that do not fit.
     """
-    _require_sequence("rnn", params, 1, xs, mask)
+    xs, alive = _require_sequence("rnn", params, 1, xs, mask, checkpoint_every)
     _require_states("rnn", params, xs, h0=h0)
-    return _scan(_rnn_cell, params, jnp.asarray(h0), xs, mask)
+    h0 = jnp.asarray(h0)
+    h, _, ys = _run(params, h0, h0[:, :0], xs, alive, checkpoint_every)
+    return h, ys
 
 
 def lstm(
-    params: Params, carry: LSTMCarry, xs: Float[ArrayLike, "..."], *, mask: ArrayLike | None = None
+    params: Params,
+    carry: LSTMCarry,
+    xs: Float[ArrayLike, "..."],
+    *,
+    mask: ArrayLike | None = None,
+    checkpoint_every: int | None = None,
 ) -> tuple[tuple[Float[Array, "n h"], Float[Array, "n h"]], Float[Array, "n t h"]]:
-    """Run `lstm_step` over time from ``(h0, c0)``; return the last carry and all outputs. The mask is as in `rnn`.
+    """Run `lstm_step` over time from ``(h0, c0)``; return the last carry and all outputs.
+
+    `mask` and `checkpoint_every` are as in `rnn`.
 
     Shapes:    h0 and c0 (n, h), xs (n, t, d), mask (n, t) -> ((n, h), (n, h)), (n, t, h).
     Cost:      one matrix product for the input products of all steps, and one each for the gradients of wx and wh.
     Raises:    ValueError for parameters, states or a mask that do not fit.
     """
     h0, c0 = carry
-    _require_sequence("lstm", params, 4, xs, mask)
+    xs, alive = _require_sequence("lstm", params, 4, xs, mask, checkpoint_every)
     _require_states("lstm", params, xs, h0=h0, c0=c0)
-    return _scan(_lstm_cell, params, (jnp.asarray(h0), jnp.asarray(c0)), xs, mask)
+    h, c, ys = _run(params, jnp.asarray(h0), jnp.asarray(c0), xs, alive, checkpoint_every)
+    return (h, c), ys
 
 
 def stacked_rnn_step(
@@ -118,12 +138,14 @@ def stacked_rnn(
     xs: Float[ArrayLike, "..."],
     *,
     mask: ArrayLike | None = None,
+    checkpoint_every: int | None = None,
 ) -> tuple[tuple[Array, ...], Float[Array, "n t h"]]:
     """Run a multilayer network over time, layer by layer; return each layer's last state and the top outputs.
 
-    Shapes:    one h0 (n, h_l) for each layer, xs (n, t, d), mask (n, t) as in `rnn` -> the same states, (n, t, h_top).
+    Shapes:    one h0 (n, h_l) for each layer, xs (n, t, d), mask (n, t) -> the same states, (n, t, h_top); the
+               options are those of `rnn`.
     """
-    return _stack("stacked_rnn", rnn, layers, h0s, xs, mask=mask)
+    return _stack("stacked_rnn", rnn, layers, h0s, xs, mask=mask, checkpoint_every=checkpoint_every)
 
 
 def stacked_lstm(
@@ -132,12 +154,14 @@ def stacked_lstm(
     xs: Float[ArrayLike, "..."],
     *,
     mask: ArrayLike | None = None,
+    checkpoint_every: int | None = None,
 ) -> tuple[tuple[tuple[Array, Array], ...], Float[Array, "n t h"]]:
     """Run a multilayer LSTM over time, layer by layer; return each layer's last carry and the top outputs.
 
-    Shapes:    one (h0, c0) for each layer, xs (n, t, d), mask (n, t) as in `rnn` -> the same carries, (n, t, h_top).
+    Shapes:    one (h0, c0) for each layer, xs (n, t, d), mask (n, t) -> the same carries, (n, t, h_top); the
+               options are those of `rnn`.
     """
-    return _stack("stacked_lstm", lstm, layers, carries, xs, mask=mask)
+    return _stack("stacked_lstm", lstm, layers, carries, xs, mask=mask, checkpoint_every=checkpoint_every)
 
 
 def rnn_zero_carry(params: Params, n: int) -> Float[Array, "n h"]:
@@ -189,7 +213,8 @@ def _product(x: ArrayLike, w: ArrayLike) -> Array:
 
 
 def _input_products(params: Params, x: ArrayLike) -> Array:
-    return _product(x, params["wx"]) + jnp.asarray(params["b"])
+    products = _product(jnp.reshape(x, (-1, jnp.shape(x)[-1])), params["wx"]) + jnp.asarray(params["b"])
+    return products.reshape(*jnp.shape(x)[:-1], products.shape[-1])  # of matrices: XLA's gradient by wx is quicker so
 
 
 def _rnn_cell(wh: ArrayLike, h: Array, product: Array) -> tuple[Array, Array]:
@@ -205,46 +230,50 @@ def _lstm_cell(wh: ArrayLike, carry: tuple[Array, Array], product: Array) -> tup
     return (h, cell.astype(c.dtype)), h
 
 
-def _scan(cell: Callable, params: Params, carry: PyTree, xs: ArrayLike, mask: ArrayLike | None) -> tuple[PyTree, Array]:
-    """Run a cell over the second axis of xs."""
-    products = _input_products(params, jnp.swapaxes(jnp.asarray(xs), 0, 1))
-    alive = None if mask is None else jnp.swapaxes(jnp.asarray(mask), 0, 1)[..., None]
-    carry, ys = _recurrence(cell, jnp.asarray(params["wh"]), carry, products, alive)
-    return carry, jnp.swapaxes(ys, 0, 1)
+def _run(
+    params: Params, h0: Array, c0: Array, xs: Array, alive: Array, every: int | None
+) -> tuple[Array, Array, Array]:
+    """Run over the second axis of xs, in segments of `every` steps; return (last h, last c, outputs).
 
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _recurrence(cell: Callable, wh: Array, carry: PyTree, products: Array, alive: Array | None) -> tuple[PyTree, Array]:
-    return _steps(cell, wh, carry, products, alive)[0]
-
-
-@_recurrence.defjvp
-def _recurrence_jvp(cell: Callable, primals: tuple, tangents: tuple) -> tuple:
-    """A change of wh acts like the change ``h @ dwh`` of every step's input product.
-
-    So it leaves the loop as one matrix product over all steps, and in reverse so does the gradient of wh, which the
-    derivative of the scan would add up step by step (10 to 35 % of the time of a gradient on a CPU). The rule is plain
-    JAX and linear in the tangents: forward and reverse mode of any order go through it.
+    A segment keeps its inputs and its first carry for the gradient, which computes the rest of it again.
     """
-    wh, carry, products, alive = primals
-    dwh, dcarry, dproducts, _ = tangents
-    ends, push, before = jax.linearize(lambda c, p: _steps(cell, wh, c, p, alive), carry, products, has_aux=True)
-    return ends, push(dcarry, dproducts + _product(before, dwh).astype(dproducts.dtype))
+    n, t = xs.shape[:2]
+    if every is None or every >= t:
+        return _segment(params, h0, c0, xs, alive)
+    segment = jax.checkpoint(partial(_segment, params))
+
+    def step(carry: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
+        h, c, ys = segment(*carry, *now)
+        return (h, c), ys
+
+    whole = t // every
+    cut = jax.tree.map(
+        lambda x: _segments(x, whole, every) if x.shape[1] else jnp.zeros((whole, n, 0), bool), (xs, alive)
+    )
+    (h, c), ys = jax.lax.scan(step, (h0, c0), cut)
+    ys = jnp.swapaxes(ys, 0, 1).reshape(n, whole * every, -1)
+    if t % every:
+        h, c, rest = segment(h, c, xs[:, whole * every :], alive[:, whole * every :])
+        ys = jnp.concatenate([ys, rest], axis=1)
+    return h, c, ys
 
 
-def _steps(cell: Callable, wh: Array, carry: PyTree, products: Array, alive: Array | None) -> tuple[tuple, Array]:
-    """Scan the cell; return (last carry, outputs) and the hidden state before each step."""
+def _segments(x: Array, count: int, length: int) -> Array:
+    x = x[:, : count * length]
+    return jnp.swapaxes(x.reshape(x.shape[0], count, length, *x.shape[2:]), 0, 1)
 
-    def step(carry: PyTree, now: tuple[Array, Array | None]) -> tuple[PyTree, tuple[Array, Array]]:
-        product, alive = now
-        new, y = cell(wh, carry, product)
-        if alive is not None:
-            new = jax.tree.map(lambda a, b: jnp.where(alive, a, b), new, carry)
-            y = jnp.where(alive, y, 0)
-        return new, (y, jax.tree.leaves(carry)[0])
 
-    end, (ys, before) = jax.lax.scan(step, carry, (products, alive))
-    return (end, ys), before
+def _segment(
+    params: Params, h0: Array, c0: Array, xs: Array, alive: Array
+) -> tuple[Float[Array, "n h"], Array, Float[Array, "n t h"]]:
+    products = _input_products(params, xs)
+    if not products.size:
+        return h0, c0, jnp.zeros((*xs.shape[:2], h0.shape[1]), h0.dtype)
+    wh = jnp.asarray(params["wh"])
+    dtype = statistics_dtype(jnp.result_type(products, wh, h0, c0))
+    hs, c = recurrence(*(x.astype(dtype) for x in (products, wh, h0, c0)), alive)
+    ys = jnp.where(alive[..., None], hs, 0) if alive.shape[1] else hs
+    return hs[:, -1].astype(h0.dtype), c.astype(c0.dtype), ys.astype(h0.dtype)
 
 
 def _stack(where: str, run: Callable, layers: Sequence[Params], carries: Sequence, x: ArrayLike, **options) -> tuple:
@@ -267,12 +296,19 @@ def _require_layer(where: str, params: Params, gates: int, x: ArrayLike) -> None
     require(fits, where, f"wx (d, {width}), wh (h, {width}), b ({width},) for x (..., d)", wx=wx, wh=wh, b=b, x=x)
 
 
-def _require_sequence(where: str, params: Params, gates: int, xs: ArrayLike, mask: ArrayLike | None) -> None:
+def _require_sequence(
+    where: str, params: Params, gates: int, xs: ArrayLike, mask: ArrayLike | None, checkpoint_every: int | None
+) -> tuple[Array, Array]:
+    """The inputs, and the mask or, for none, one of no width."""
     require_rank(where, 3, "n t d", xs=xs)
     _require_layer(where, params, gates, xs)
-    if mask is not None:
-        fits = jnp.shape(mask) == jnp.shape(xs)[:2] and jnp.result_type(mask) == jnp.bool_
-        require(fits, where, "a mask of booleans (n, t) for xs (n, t, d)", mask=mask, xs=xs)
+    fits = checkpoint_every is None or checkpoint_every >= 1
+    require(fits, where, "checkpoint_every of at least 1", checkpoint_every=checkpoint_every)
+    if mask is None:
+        return jnp.asarray(xs), jnp.zeros((jnp.shape(xs)[0], 0), bool)
+    fits = jnp.shape(mask) == jnp.shape(xs)[:2] and jnp.result_type(mask) == jnp.bool_
+    require(fits, where, "a mask of booleans (n, t) for xs (n, t, d)", mask=mask, xs=xs)
+    return jnp.asarray(xs), jnp.asarray(mask)
 
 
 def _require_states(where: str, params: Params, x: ArrayLike, **states: ArrayLike) -> None:
