@@ -126,7 +126,7 @@ struct Gather {
     // Neighbouring images take turns where the edge of an image is a good part of it: a tile then holds one pixel of
     // several images, and taps outside the image are left out for all of them.
     const int64_t tile = rows(static_cast<int>(std::min<int64_t>(vectors, kVectors)));
-    images = c.n >= tile && target_h * target_w <= 256 ? tile : 1;
+    images = c.n >= tile && target_h * target_w <= 1024 ? tile : 1;
 
     int64_t panel = 0, pixels = 0;
     for (Pass& pass : passes) {
@@ -407,7 +407,7 @@ struct Gather {
 
   // target[p] (+)= the sum over taps and channels; kRows x kV vectors stay in registers.
   template <int kV, int kRows, bool kMoves, class Tile>
-  static __attribute__((noinline)) void multiply(const Tile& tile, const T* panel, int count, int last, bool add) {
+  static __attribute__((noinline)) void multiply(const Tile& tile, const T* panel, int64_t channel, int count, int last, bool add) {
     using S = Simd<T>;
     typename S::Vector sum[kRows][kV];
 #pragma GCC unroll 16
@@ -443,7 +443,7 @@ struct Gather {
 #pragma GCC unroll 16
     for (int p = 0; p < kRows; ++p) {
       if (p >= count) break;
-      T* to = tile.target[p];
+      T* to = tile.target[p] + channel;
 #pragma GCC unroll 4
       for (int v = 0; v + 1 < kV; ++v) S::store(to + v * kWidth, add ? S::load(to + v * kWidth) + sum[p][v] : sum[p][v]);
       T* end = to + (kV - 1) * kWidth;
@@ -457,44 +457,49 @@ struct Gather {
   }
 
   template <int kV, int kRows, class Tile>
-  static void multiply_rows(const Tile& tile, const T* panel, int count, int last, bool add) {
+  static void multiply_rows(const Tile& tile, const T* panel, int64_t channel, int count, int last, bool add) {
     if constexpr (kRows > 1) {
       constexpr int kLess = kRows > 6 ? 6 : kRows == 6 ? 4 : kRows / 2;
-      if (count <= kLess) return multiply_rows<kV, kLess>(tile, panel, count, last, add);
+      if (count <= kLess) return multiply_rows<kV, kLess>(tile, panel, channel, count, last, add);
     }
-    multiply<kV, kRows, true>(tile, panel, count, last, add);
+    multiply<kV, kRows, true>(tile, panel, channel, count, last, add);
   }
 
-  // One slice of the sum for the pixels [begin, end) and the block's kV vectors of channels.
+  // One slice of the sum for the pixels [begin, end) and the blocks [first, second), each of kV vectors of channels.
   template <int kV>
-  void sweep(const Operands& a, const Pass& pass, const Slice& s, bool add, int64_t block, int64_t begin, int64_t end) const {
+  void sweep(const Operands& a, const Pass& pass, const Slice& s, bool add, int64_t first, int64_t second, int64_t begin,
+             int64_t end) const {
     constexpr int kRows = rows(kV);
-    const int64_t first = block * kVectors * kWidth;
-    const T* panel = a.packed + first * panel_size() + s.panel * kV * kWidth;
-    const int last = static_cast<int>(std::min<int64_t>(kV * kWidth, width - first) - (kV - 1) * kWidth);
+    constexpr int64_t kBlock = kVectors * kWidth;
+    const int last = static_cast<int>(std::min<int64_t>(kV * kWidth, width - (second - 1) * kBlock) - (kV - 1) * kWidth);
     Operands shifted = a;
-    shifted.target += first;
+    shifted.target += first * kBlock;
     Cursor at = cursor(shifted, pass, begin);
     Tile<kRows> tile;
     for (int64_t pixel = begin; pixel < end; pixel += kRows) {
       const int count = static_cast<int>(std::min<int64_t>(kRows, end - pixel));
       place<kRows>(shifted, pass, at, count, tile);
-      if (move<kRows>(pass, s, kV * kWidth, tile)) {
-        multiply_rows<kV, kRows>(tile, panel, count, last, add);
-      } else {
-        gather<kRows>(pass, s, kV * kWidth, tile);
-        multiply<kV, kRows, false>(tile, panel, count, last, add);
+      const bool moves = move<kRows>(pass, s, kV * kWidth, tile);
+      if (!moves) gather<kRows>(pass, s, kV * kWidth, tile);
+      for (int64_t block = first; block < second; ++block) {
+        const T* panel = a.packed + block * kBlock * panel_size() + s.panel * kV * kWidth;
+        const int valid = block + 1 == second ? last : kWidth;
+        if (moves) {
+          multiply_rows<kV, kRows>(tile, panel, (block - first) * kBlock, count, valid, add);
+        } else {
+          multiply<kV, kRows, false>(tile, panel, (block - first) * kBlock, count, valid, add);
+        }
       }
     }
   }
 
   template <int kV = kVectors>
-  void sweep_block(int64_t count, const Operands& a, const Pass& pass, const Slice& s, bool add, int64_t block,
-                   int64_t begin, int64_t end) const {
+  void sweep_vectors(int64_t count, const Operands& a, const Pass& pass, const Slice& s, bool add, int64_t first,
+                     int64_t second, int64_t begin, int64_t end) const {
     if constexpr (kV > 1) {
-      if (count < kV) return sweep_block<kV - 1>(count, a, pass, s, add, block, begin, end);
+      if (count < kV) return sweep_vectors<kV - 1>(count, a, pass, s, add, first, second, begin, end);
     }
-    sweep<kV>(a, pass, s, add, block, begin, end);
+    sweep<kV>(a, pass, s, add, first, second, begin, end);
   }
 
   void run(int64_t task, const T* source, const T* packed, T* target) const {
@@ -505,9 +510,14 @@ struct Gather {
     const int64_t part = task % parts, group = task / parts % c.groups, chunk = task / parts / c.groups;
     const int64_t begin = chunk * pass.chunk, end = std::min(begin + pass.chunk, c.n * pass.y.count * pass.x.count);
     const Operands a{source + group * depth, packed + group * panel_size() * vectors * kWidth, target + group * width};
-    for (int64_t block = blocks * part / parts; block < blocks * (part + 1) / parts; ++block) {
+    // Blocks that find room in a nearer cache together take their turns tile by tile.
+    const int64_t step = pass.slices.size() > 1 ? 1 : std::max<int64_t>(1, kPanelBytes / (panel_size() * kVectors * kVectorBytes + 1));
+    const int64_t stop = blocks * (part + 1) / parts, whole = std::min(stop, vectors / kVectors);
+    for (int64_t block = blocks * part / parts; block < stop;) {
+      const int64_t next = block < whole ? std::min(block + step, whole) : block + 1;
       const int64_t count = std::min<int64_t>(kVectors, vectors - block * kVectors);
-      for (const Slice& s : pass.slices) sweep_block(count, a, pass, s, &s != pass.slices.data(), block, begin, end);
+      for (const Slice& s : pass.slices) sweep_vectors(count, a, pass, s, &s != pass.slices.data(), block, next, begin, end);
+      block = next;
     }
   }
 };

@@ -33,10 +33,30 @@ struct Simd {
   // The first `count` entries; the others read as zero, and are left alone in memory.
   static inline Vector load_first(const T* p, int count) {
     Vector v{};
-    std::memcpy(&v, p, count * sizeof(T));
+    copy_first(&v, p, count * sizeof(T));
     return v;
   }
-  static inline void store_first(T* p, Vector v, int count) { std::memcpy(p, &v, count * sizeof(T)); }
+  static inline void store_first(T* p, Vector v, int count) { copy_first(p, &v, count * sizeof(T)); }
+
+ private:
+  // Two moves of a fixed size that overlap: a move of a size known only now is a call.
+  static inline void copy_first(void* to, const void* from, size_t bytes) {
+    if (bytes == 0) return;
+    if constexpr (kVectorBytes > 32) {
+      if (bytes >= 32) return copy_twice<32>(to, from, bytes);
+    }
+    if constexpr (kVectorBytes > 16) {
+      if (bytes >= 16) return copy_twice<16>(to, from, bytes);
+    }
+    if (sizeof(T) >= 8 || bytes >= 8) return copy_twice<8>(to, from, bytes);
+    copy_twice<sizeof(T) < 8 ? sizeof(T) : 8>(to, from, bytes);
+  }
+  template <int size>
+  static inline void copy_twice(void* to, const void* from, size_t bytes) {
+    const size_t second = bytes - size;
+    std::memcpy(to, from, size);
+    std::memcpy(static_cast<char*>(to) + second, static_cast<const char*>(from) + second, size);
+  }
 };
 
 }  // namespace jax231
