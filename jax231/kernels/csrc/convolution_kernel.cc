@@ -8,13 +8,11 @@
 // padding are left out.
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
-#include <cstring>
-#include <utility>
 
 #include "convolution.h"
 #include "convolution_depthwise_kernel.h"
+#include "convolution_outer_products.h"
 #include "convolution_tiles.h"
 #include "kernel.h"
 #include "parallel.h"
@@ -23,135 +21,99 @@
 namespace jax231 {
 namespace {
 
-// ---- Outer products ----
+constexpr int64_t kTilePixels = 256;        // at most; more would let rounding errors grow
+constexpr int64_t kTileBytes = 160 << 10;   // of x and y, and
+constexpr int64_t kSumBytes = 256 << 10;    // of sums: together they stay in a core's L2
+constexpr int64_t kFarBytes = 1 << 10;      // pixels of x further apart are copied next to each other
+constexpr int64_t kUnitWork = 1 << 20;      // products worth a task
+constexpr int64_t kChunks = 8;              // sums over parts of the batch, at most
+constexpr int64_t kTasks = 32;              // at most; each has its own scratch memory
 
-constexpr int kSums = kRegisters == 32 ? 24 : 12;  // vectors of sums that leave registers for the factors
-constexpr int kMaxVectors = 3;
-constexpr int kMaxChannels = 12;
-constexpr int channels_beside(int vectors) { return std::min(kSums / vectors, kMaxChannels); }
-
-// sums[c, o] (+)= sum over pixels of x[c] * y[o], for kChannels c's and kVectors vectors of o's. The sum starts from
-// zero even where it is added to what is there: the rounding error grows with the tile and the number of tiles only.
-template <class T, int kChannels, int kVectors>
-void outer_products(const Walk& walk, const T* x, const T* y, T* sums, int64_t stride, bool first) {
-  using S = Simd<T>;
-  typename S::Vector sum[kChannels][kVectors];
-#pragma GCC unroll 12
-  for (int c = 0; c < kChannels; ++c) {
-#pragma GCC unroll 3
-    for (int v = 0; v < kVectors; ++v) sum[c][v] = typename S::Vector{};
-  }
-  for (int64_t image = 0; image < walk.images; ++image) {
-    for (int64_t row = 0; row < walk.rows; ++row) {
-      const T* xp = x + image * walk.x_image + row * walk.x_row;
-      const T* yp = y + image * walk.y_image + row * walk.y_row;
-      for (int64_t pixel = walk.pixels; pixel > 0; --pixel) {
-        typename S::Vector yv[kVectors];
-#pragma GCC unroll 3
-        for (int v = 0; v < kVectors; ++v) yv[v] = S::load(yp + v * S::width);
-#pragma GCC unroll 12
-        for (int c = 0; c < kChannels; ++c) {
-#pragma GCC unroll 3
-          for (int v = 0; v < kVectors; ++v) sum[c][v] += yv[v] * xp[c];
-        }
-        xp += walk.x_pixel;
-        yp += kVectors * S::width;
-      }
-    }
-  }
-#pragma GCC unroll 12
-  for (int c = 0; c < kChannels; ++c) {
-#pragma GCC unroll 3
-    for (int v = 0; v < kVectors; ++v) {
-      T* p = sums + c * stride + v * S::width;
-      S::store(p, first ? sum[c][v] : S::load(p) + sum[c][v]);
-    }
-  }
-}
-
-template <class T>
-using OuterProducts = void (*)(const Walk&, const T*, const T*, T*, int64_t, bool);
-
-template <class T, int kVectors, int... kIndex>
-constexpr std::array<OuterProducts<T>, sizeof...(kIndex)> listed(std::integer_sequence<int, kIndex...>) {
-  return {outer_products<T, kIndex + 1, kVectors>...};
-}
-
-template <class T>
-OuterProducts<T> outer_products_for(int64_t channels, int64_t vectors) {
-  static constexpr auto one = listed<T, 1>(std::make_integer_sequence<int, channels_beside(1)>());
-  static constexpr auto two = listed<T, 2>(std::make_integer_sequence<int, channels_beside(2)>());
-  static constexpr auto three = listed<T, 3>(std::make_integer_sequence<int, channels_beside(3)>());
-  return vectors == 1 ? one[channels - 1] : vectors == 2 ? two[channels - 1] : three[channels - 1];
-}
-
-// ---- The general form ----
-
-constexpr int64_t kTilePixels = 256;
-constexpr int64_t kTasks = 32;                   // at most; each has its own scratch memory
-constexpr int64_t kChunks = 8;                   // private sums over parts of the batch, at most
-constexpr int64_t kSumBytes = 256 << 10;         // of one unit of work; leaves room for the tile in a core's L2
-constexpr int64_t kUnitWork = 1 << 20;           // products worth a task
-
-// How the work is cut, by the shapes alone. A unit is: one lane, one group, some output channels ("part"), some tiles
-// of the batch ("chunk").
+// How the work is cut, by the shapes alone. A unit is: one lane, one group, some channels ("slab") by some output
+// channels ("part"), some tiles of the batch ("chunk").
 template <class T>
 struct Plan {
   static constexpr int64_t kWidth = Simd<T>::width;
 
   Convolution s;
-  bool merged;           // few channels: those of all taps of a kernel row, which lie side by side, count as channels
-  int64_t run, taps;     // channels side by side, taps with such a run each
-  int64_t vectors;       // of output channels of a group
+  bool merged;                 // few channels: those of all taps of a kernel row, side by side in x, count as channels
+  int64_t run, taps;           // channels side by side, taps with such a run each
+  int64_t vectors;             // of output channels of a group
+  int64_t slabs, parts;
   Tiles tiles;
-  int64_t parts, chunks, units, tasks;
-  bool direct;           // sums are made in the result itself
-  bool packed;           // y is copied, tile by tile, so that blocks of output channels lie side by side
-  int64_t panel, image, sums;  // entries of a tile of y, of x, of a unit's sums
+  int64_t chunks, units, tasks;
+  bool copied;                 // x is copied, tile by tile
+  bool packed;                 // y is copied, tile by tile, in blocks of output channels
+  bool direct;                 // sums are made in the result itself
+  int64_t image, panel, sums;  // entries of a tile's x, of its y, of a unit's sums
 
-  explicit Plan(const Convolution& sizes) : s(sizes), tiles(sizes, kTilePixels) {
-    const int64_t outputs = s.group_cout();
-    vectors = ceil_div(outputs, kWidth);
+  explicit Plan(const Convolution& sizes) : s(sizes) {
+    vectors = ceil_div(s.group_cout(), kWidth);
     merged = s.kw > 1 && s.dilation_w == 1 && s.cin * std::min<int64_t>(vectors, 2) < 8;
     run = merged ? s.kw * s.cin : s.cin;
     taps = merged ? s.kh : s.kh * s.kw;
 
-    const int64_t rows = s.kh * s.kw * s.cin;
-    const int64_t pairs = std::max<int64_t>(vectors / 2, 1);
-    parts = std::clamp<int64_t>(rows * vectors * kWidth * sizeof(T) / kSumBytes, 1, pairs);
-    const int64_t others = s.lanes * s.groups * parts;
-    const int64_t work = s.n * s.oh * s.ow * rows * outputs / parts;
-    chunks = std::min({kChunks / others, tiles.count(), work / kUnitWork});
-    chunks = std::max<int64_t>(chunks, 1);
+    // Channels are halved in turn with output channels until the sums fit.
+    slabs = parts = 1;
+    while (taps * widest_slab() * widest_part() * static_cast<int64_t>(sizeof(T)) > kSumBytes) {
+      const bool wide = widest_part() > 2 * kWidth;
+      if (widest_slab() > 16 && (widest_slab() >= widest_part() || !wide) && !merged) {
+        slabs *= 2;
+      } else if (wide) {
+        parts *= 2;
+      } else {
+        break;
+      }
+    }
+    const int64_t pixel = (widest_slab() + widest_part()) * sizeof(T);
+    tiles = Tiles(s, std::clamp<int64_t>(kTileBytes / pixel, 32, kTilePixels));
+
+    const int64_t others = s.lanes * s.groups * slabs * parts;
+    const int64_t work = s.multiply_adds() / s.groups / slabs / parts;
+    chunks = std::max<int64_t>(std::min({kChunks / others, tiles.count(), work / kUnitWork}), 1);
     units = others * chunks;
-    tasks = std::min({units, kTasks, std::max<int64_t>(work * others / kUnitWork, 1)});
+    tasks = std::min({units, kTasks, std::max<int64_t>(s.lanes * s.multiply_adds() / kUnitWork, 1)});
 
-    direct = chunks == 1 && outputs % kWidth == 0;
-    packed = s.groups > 1 || vectors > kMaxVectors || outputs % kWidth != 0;
-    panel = packed ? tiles.largest() * widest() : 0;
-    const int64_t tile_rows = (ceil_div(s.oh, tiles.rows) - 1) * s.stride_h + (s.kh - 1) * s.dilation_h + 1;
-    const int64_t tile_columns = tile_width(ceil_div(s.ow, tiles.columns));
-    image = merged ? ceil_div(s.n, tiles.images) * std::min(tile_rows, s.h) * tile_columns * s.cin : 0;
-    sums = direct ? 0 : rows * widest();
+    copied = merged || s.groups * s.cin * s.stride_w * static_cast<int64_t>(sizeof(T)) > kFarBytes;
+    packed = s.groups > 1 || vectors > kMaxVectors || s.group_cout() % kWidth != 0;
+    direct = chunks == 1 && s.group_cout() % kWidth == 0;
+    const int64_t lines = (ceil_div(s.oh, tiles.rows) - 1) * s.stride_h + (s.kh - 1) * s.dilation_h + 1;
+    const int64_t pixels = ceil_div(s.n, tiles.images) * std::min(lines, s.h) * reach(ceil_div(s.ow, tiles.columns));
+    image = copied ? pixels * (merged ? s.cin : widest_slab()) : 0;
+    panel = packed ? tiles.largest() * widest_part() : 0;
+    sums = direct ? 0 : taps * widest_slab() * widest_part();
   }
 
-  int64_t tile_width(int64_t columns) const { return (columns - 1) * s.stride_w + s.kw; }
+  // Columns of x under the taps of so many columns of pixels.
+  int64_t reach(int64_t columns) const { return (columns - 1) * s.stride_w + (s.kw - 1) * s.dilation_w + 1; }
 
-  // Vectors of one part, in blocks of two, the last of three if the number is odd.
-  Range part_vectors(int64_t p) const {
-    const Range pairs = part(std::max<int64_t>(vectors / 2, 1), parts, p);
-    return {2 * pairs.begin, p + 1 == parts ? vectors : 2 * pairs.end};
+  Range slab(int64_t i) const { return part(run, slabs, i); }
+  int64_t widest_slab() const { return ceil_div(run, slabs); }
+
+  // Vectors of a part, in blocks of two, the last of three if the number is odd.
+  Range vectors_of(int64_t i) const {
+    const Range pairs = part(std::max<int64_t>(vectors / 2, 1), parts, i);
+    return {2 * pairs.begin, i + 1 == parts ? vectors : 2 * pairs.end};
   }
-  int64_t widest() const {
-    int64_t most = 0;
-    for (int64_t p = 0; p < parts; ++p) most = std::max(most, part_vectors(p).size());
-    return most * kWidth;
-  }
+  int64_t widest_part() const { return (2 * ceil_div(std::max<int64_t>(vectors / 2, 1), parts) + 1) * kWidth; }
 
   static int64_t rounded(int64_t entries) { return (entries + kWidth - 1) / kWidth * kWidth; }
-  int64_t slot() const { return rounded(panel) + rounded(image) + (chunks == 1 ? rounded(sums) : 0); }
+  int64_t slot() const { return rounded(image) + rounded(panel) + (chunks == 1 ? rounded(sums) : 0); }
   int64_t partials() const { return chunks > 1 ? units * rounded(sums) : 0; }
   int64_t bytes() const { return (tasks * slot() + partials()) * sizeof(T) + kVectorBytes; }
+};
+
+// Memory that will be read soon, asked for bit by bit.
+struct Ahead {
+  static constexpr int64_t kLine = 64;
+
+  const char *next, *end;
+  int64_t step;
+
+  void fetch() {
+    const char* stop = next + std::min(step, end - next);
+    for (; next < stop; next += kLine) __builtin_prefetch(next, 0, 2);
+  }
 };
 
 template <class T>
@@ -163,10 +125,7 @@ struct KernelGradient {
   T *k, *slots, *partials;
 
   KernelGradient(const Convolution& sizes, const T* x, const T* y, T* k, void* workspace)
-      : plan(sizes), x(x), y(y), k(k) {
-    slots = aligned<T>(workspace);
-    partials = slots + plan.tasks * plan.slot();
-  }
+      : plan(sizes), x(x), y(y), k(k), slots(aligned<T>(workspace)), partials(slots + plan.tasks * plan.slot()) {}
 
   // Work is shared out by run(number, function of an index).
   template <class Run>
@@ -175,153 +134,167 @@ struct KernelGradient {
       for (int64_t unit = task; unit < plan.units; unit += plan.tasks) sum_unit(unit, slots + task * plan.slot());
     });
     if (plan.chunks == 1) return;
-    const int64_t rows = s.kh * s.kw * s.cin, pieces = ceil_div(rows * plan.widest(), 1 << 14);
+    const int64_t rows = plan.taps * plan.widest_slab(), pieces = ceil_div(rows * plan.widest_part(), 1 << 14);
     run(plan.units / plan.chunks * pieces, [&](int64_t task) {
-      const int64_t unit = task / pieces * plan.chunks;
-      add_up(unit, partials + unit * plan.rounded(plan.sums), part(rows, pieces, task % pieces));
+      const Unit u = unit_at(task / pieces * plan.chunks);
+      add_up(u, partials + u.number * plan.rounded(plan.sums), pieces, task % pieces);
     });
   }
 
-  // The parts of a unit's number.
   struct Unit {
-    int64_t lane, group, part, chunk;
+    int64_t number, lane, group, chunk;
+    Range slab, vectors;
   };
   Unit unit_at(int64_t i) const {
-    const int64_t lane_group = i / plan.chunks / plan.parts;
-    return {lane_group / s.groups, lane_group % s.groups, i / plan.chunks % plan.parts, i % plan.chunks};
+    const int64_t block = i / plan.chunks, lane_group = block / plan.parts / plan.slabs;
+    return {i, lane_group / s.groups, lane_group % s.groups, i % plan.chunks,
+            plan.slab(block / plan.parts % plan.slabs), plan.vectors_of(block % plan.parts)};
   }
 
-  // The result's entries of a lane and the first output channel of a unit.
-  T* result(const Unit& u) const {
-    const int64_t outputs = s.group_cout();
-    return k + u.lane * s.kernel_size() + u.group * outputs + plan.part_vectors(u.part).begin * S::width;
+  // Where a matrix of sums lies: those of channel c of a tap begin at (tap * run + c) * stride.
+  struct Sums {
+    T* at;
+    int64_t run, stride;
+  };
+  Sums result(const Unit& u) const {
+    const int64_t o = u.group * s.group_cout() + u.vectors.begin * S::width;
+    return {k + u.lane * s.kernel_size() + u.slab.begin * s.cout + o, plan.run, s.cout};
   }
+  Sums own(const Unit& u, T* at) const { return {at, u.slab.size(), u.vectors.size() * S::width}; }
 
   void sum_unit(int64_t number, T* slot) const {
     const Unit u = unit_at(number);
-    T* panel = slot;
-    T* image = panel + plan.rounded(plan.panel);
-    const int64_t width = plan.part_vectors(u.part).size() * S::width;
-    T* sums = plan.direct       ? result(u)
-              : plan.chunks > 1 ? partials + number * plan.rounded(plan.sums)
-                                : image + plan.rounded(plan.image);
-    const int64_t stride = plan.direct ? s.cout : width;
-
+    T* image = slot;
+    T* panel = image + plan.rounded(plan.image);
+    T* scratch = plan.chunks > 1 ? partials + number * plan.rounded(plan.sums) : panel + plan.rounded(plan.panel);
+    const Sums sums = plan.direct ? result(u) : own(u, scratch);
     const Range tiles = part(plan.tiles.count(), plan.chunks, u.chunk);
     for (int64_t i = tiles.begin; i < tiles.end; ++i) {
-      sum_tile(u, plan.tiles[i], panel, image, sums, stride, i == tiles.begin);
+      sum_tile(u, plan.tiles[i], plan.tiles[std::min(i + 1, tiles.end - 1)], image, panel, sums, i == tiles.begin);
     }
-    if (plan.chunks == 1 && !plan.direct) add_up(number, sums, {0, s.kh * s.kw * s.cin});
+    if (plan.chunks == 1 && !plan.direct) add_up(u, scratch, 1, 0);
   }
 
-  void sum_tile(const Unit& u, const Tile& tile, T* panel, T* image, T* sums, int64_t stride, bool first) const {
-    const Range vectors = plan.part_vectors(u.part);
-    const int64_t x_pixel = s.groups * s.cin;
+  // y at the tile's first pixel. A tile's pixels lie side by side.
+  const T* y_at(const Unit& u, const Tile& tile) const {
+    const T* ys = y + (s.second_laned ? u.lane * s.y_size() : 0);
+    return ys + ((tile.images.begin * s.oh + tile.rows.begin) * s.ow + tile.columns.begin) * s.cout;
+  }
 
-    // x at (tile.images.begin, 0, 0): in place, or the copy whose columns begin at the first tap of the first pixel.
-    const T* xs = x + (s.first_laned ? u.lane * s.x_size() : 0) + u.group * s.cin;
-    xs += tile.images.begin * s.h * s.w * x_pixel;
-    Walk walk{tile.images.size(), 0, 0, s.h * s.w * x_pixel, s.stride_h * s.w * x_pixel, s.stride_w * x_pixel, 0, 0, 0};
-    int64_t x_line = s.w * x_pixel;
-    if (plan.merged) {
+  void sum_tile(const Unit& u, const Tile& tile, const Tile& next, T* image, T* panel, const Sums& sums,
+                bool first) const {
+    // x at (tile.images.begin, 0, 0), the first channel of the slab: in place, or the copy, whose columns begin at the
+    // first tap of the first pixel.
+    int64_t x_pixel = s.groups * s.cin, x_line = s.w * x_pixel, left = s.pad_left;
+    const T* xs = x + (s.first_laned ? u.lane * s.x_size() : 0) + u.group * s.cin + (plan.merged ? 0 : u.slab.begin);
+    xs += tile.images.begin * s.h * x_line;
+    int64_t x_image = s.h * x_line;
+    if (plan.copied) {
       const int64_t begin = tile.rows.begin * s.stride_h - s.pad_top;
       const int64_t height = (tile.rows.size() - 1) * s.stride_h + (s.kh - 1) * s.dilation_h + 1;
       const Range lines = Range{begin, begin + height} & Range{0, s.h};
-      x_line = plan.tile_width(tile.columns.size()) * s.cin;
-      copy_image(xs, tile, lines, image);
+      x_pixel = plan.merged ? s.cin : u.slab.size();
+      x_line = plan.reach(tile.columns.size()) * x_pixel;
+      x_image = lines.size() * x_line;
+      left = tile.columns.begin * s.stride_w;
+      copy_image(xs, tile, lines, x_pixel, image);
       xs = image - lines.begin * x_line;
-      walk.x_image = lines.size() * x_line;
-      walk.x_row = s.stride_h * x_line;
-      walk.x_pixel = s.stride_w * s.cin;
     }
+    const T* ys = y_at(u, tile);
+    if (plan.packed) {
+      copy_panel(ys + u.group * s.group_cout() + u.vectors.begin * S::width, tile.pixels(), u.vectors, panel);
+      ys = panel;
+    }
+    // The next tile's y comes while this one is summed up, a little before every block of sums.
+    const char* soon = reinterpret_cast<const char*>(y_at(u, next));
+    const bool wanted = plan.parts * s.groups == 1;
+    const int64_t calls = plan.taps * ceil_div(plan.run, channels_beside(2)) * ceil_div(plan.vectors, 2);
+    const int64_t bytes = wanted ? next.pixels() * s.cout * sizeof(T) : 0;
+    Ahead ahead{soon, soon + bytes, ceil_div(bytes, calls)};
 
-    for (int64_t v = vectors.begin; v < vectors.end;) {
-      const int64_t left = vectors.end - v, block = left <= 3 ? left : 2, width = block * S::width;
-      const T* ys = y + (s.second_laned ? u.lane * s.y_size() : 0);
-      ys += ((tile.images.begin * s.oh + tile.rows.begin) * s.ow + tile.columns.begin) * s.cout;
-      walk.y_pixel = width;
-      walk.y_row = s.ow * s.cout;
-      walk.y_image = s.oh * s.ow * s.cout;
-      if (plan.packed) {
-        copy_panel(ys + u.group * s.group_cout() + v * S::width, tile, v, width, panel);
-        ys = panel;
-        walk.y_row = tile.columns.size() * width;
-        walk.y_image = tile.rows.size() * walk.y_row;
-      }
-      const int64_t most = channels_beside(block), blocks = ceil_div(plan.run, most);
+    for (int64_t v = u.vectors.begin; v < u.vectors.end;) {
+      const int64_t rest = u.vectors.end - v, block = rest <= 3 ? rest : 2, width = block * S::width;
+      const int64_t most = channels_beside(block), blocks = ceil_div(u.slab.size(), most);
       for (int64_t tap = 0; tap < plan.taps; ++tap) {
         const int64_t a = plan.merged ? tap : tap / s.kw, b = plan.merged ? 0 : tap % s.kw;
         const int64_t line = a * s.dilation_h - s.pad_top, place = b * s.dilation_w - s.pad_left;
         const Range rows = tile.rows & inside(line, s.stride_h, s.h);
         const Range columns = plan.merged ? tile.columns : tile.columns & inside(place, s.stride_w, s.w);
-        walk.rows = rows.size();
-        walk.pixels = columns.size();
-        if (!first && walk.rows * walk.pixels == 0) continue;
-        const int64_t column = plan.merged ? 0 : columns.begin * s.stride_w + place;
-        const T* xt = xs + (rows.begin * s.stride_h + line) * x_line + column * x_pixel;
-        const T* yt = ys + (rows.begin - tile.rows.begin) * walk.y_row + (columns.begin - tile.columns.begin) * width;
+        if (!first && rows.size() * columns.size() == 0) continue;
+        const int64_t y_row = tile.columns.size() * width;
+        const Walk walk{tile.images.size(),          rows.size(),         columns.size(),
+                        x_image,                     s.stride_h * x_line, s.stride_w * x_pixel,
+                        tile.rows.size() * y_row,    y_row,               width};
         const Walk joined = walk.joined();
+        const int64_t column = columns.begin * s.stride_w + b * s.dilation_w - left;
+        const T* xt = xs + (rows.begin * s.stride_h + line) * x_line + column * x_pixel;
+        const T* yt = ys + (rows.begin - tile.rows.begin) * y_row + (columns.begin - tile.columns.begin) * width;
+        T* at = sums.at + tap * sums.run * sums.stride + (v - u.vectors.begin) * S::width;
         for (int64_t i = 0; i < blocks; ++i) {
-          const Range c = part(plan.run, blocks, i);
-          T* at = sums + (tap * plan.run + c.begin) * stride + (v - vectors.begin) * S::width;
-          outer_products_for<T>(c.size(), block)(joined, xt + c.begin, yt, at, stride, first);
+          const Range c = part(u.slab.size(), blocks, i);
+          ahead.fetch();
+          T* block_sums = at + c.begin * sums.stride;
+          outer_products_for<T>(c.size(), block)(joined, xt + c.begin, yt, block_sums, sums.stride, first);
         }
       }
+      ys += tile.pixels() * width;
       v += block;
     }
   }
 
-  // The tile's lines of x, widened by zeros to all columns that a tap sees; only this group's channels.
-  void copy_image(const T* from, const Tile& tile, Range lines, T* to) const {
+  // The tile's lines of x, widened by zeros to all columns that a tap sees; only `channels` of them.
+  void copy_image(const T* from, const Tile& tile, Range lines, int64_t channels, T* to) const {
     const int64_t pixel = s.groups * s.cin, begin = tile.columns.begin * s.stride_w - s.pad_left;
-    const int64_t width = plan.tile_width(tile.columns.size());
+    const int64_t width = plan.reach(tile.columns.size());
     const Range seen = Range{begin, begin + width} & Range{0, s.w};
     for (int64_t n = 0; n < tile.images.size(); ++n) {
-      for (int64_t i = lines.begin; i < lines.end; ++i, to += width * s.cin) {
-        if (seen.size() < width) std::fill(to, to + width * s.cin, T(0));
+      for (int64_t i = lines.begin; i < lines.end; ++i, to += width * channels) {
+        if (seen.size() < width) std::fill(to, to + width * channels, T(0));
         const T* line = from + (n * s.h + i) * s.w * pixel;
-        if (s.groups == 1) {
-          std::copy_n(line + seen.begin * pixel, seen.size() * pixel, to + (seen.begin - begin) * s.cin);
+        if (channels == pixel) {
+          std::copy_n(line + seen.begin * pixel, seen.size() * pixel, to + (seen.begin - begin) * channels);
         } else {
           for (int64_t j = seen.begin; j < seen.end; ++j) {
-            std::copy_n(line + j * pixel, s.cin, to + (j - begin) * s.cin);
+            std::copy_n(line + j * pixel, channels, to + (j - begin) * channels);
           }
         }
       }
     }
   }
 
-  // `width` output channels of the tile's pixels side by side, those beyond the last as zero.
-  void copy_panel(const T* from, const Tile& tile, int64_t vector, int64_t width, T* to) const {
-    const int64_t have = std::min(width, s.group_cout() - vector * S::width);
-    for (int64_t n = 0; n < tile.images.size(); ++n) {
-      for (int64_t i = 0; i < tile.rows.size(); ++i) {
-        const T* pixel = from + (n * s.oh + i) * s.ow * s.cout;
-        for (int64_t j = 0; j < tile.columns.size(); ++j, pixel += s.cout, to += width) {
-          if (have == width) {
-            for (int64_t v = 0; v < width; v += S::width) S::store(to + v, S::load(pixel + v));
+  // Blocks of output channels, each with its pixels side by side; channels beyond the last as zero.
+  void copy_panel(const T* from, int64_t pixels, Range vectors, T* to) const {
+    const int64_t have = s.group_cout() - vectors.begin * S::width;
+    for (int64_t pixel = 0; pixel < pixels; ++pixel, from += s.cout) {
+      T* block = to;
+      for (int64_t v = 0; v < vectors.size();) {
+        const int64_t rest = vectors.size() - v, size = rest <= 3 ? rest : 2;
+        for (int64_t i = 0; i < size; ++i, ++v) {
+          T* at = block + (pixel * size + i) * S::width;
+          if ((v + 1) * S::width <= have) {
+            S::store(at, S::load(from + v * S::width));
           } else {
-            std::fill(std::copy_n(pixel, have, to), to + width, T(0));
+            for (int64_t o = 0; o < S::width; ++o) at[o] = v * S::width + o < have ? from[v * S::width + o] : T(0);
           }
         }
+        block += pixels * size * S::width;
       }
     }
   }
 
-  // Sum the chunks' sums, which begin with those of unit `number`, into some rows of the result.
-  void add_up(int64_t number, const T* sums, Range rows) const {
-    const Unit u = unit_at(number);
-    const Range vectors = plan.part_vectors(u.part);
-    const int64_t width = vectors.size() * S::width;
-    const int64_t have = std::min(width, s.group_cout() - vectors.begin * S::width);
+  // Sum the sums of a block's chunks into a piece of the result.
+  void add_up(const Unit& u, T* sums, int64_t pieces, int64_t piece) const {
+    const Sums to = result(u), from = own(u, sums);
+    const int64_t have = std::min(from.stride, s.group_cout() - u.vectors.begin * S::width);
+    const Range rows = part(plan.taps * from.run, pieces, piece);
     for (int64_t row = rows.begin; row < rows.end; ++row) {
-      T* to = result(u) + row * s.cout;
+      T* k = to.at + (row / from.run * to.run + row % from.run) * to.stride;
       for (int64_t o = 0; o < have; ++o) {
         T sum = 0;
         for (int64_t chunk = 0; chunk < plan.chunks; ++chunk) {
-          sum += sums[chunk * plan.rounded(plan.sums) + row * width + o];
+          sum += from.at[chunk * plan.rounded(plan.sums) + row * from.stride + o];
         }
-        to[o] = sum;
+        k[o] = sum;
       }
     }
   }

@@ -42,6 +42,7 @@ struct Tile {
 struct Tiles {
   int64_t n, oh, ow, images, rows, columns;
 
+  Tiles() = default;
   Tiles(const Convolution& s, int64_t pixels) : n(s.n), oh(s.oh), ow(s.ow) {
     images = ceil_div(n, std::max<int64_t>(pixels / (oh * ow), 1));
     rows = oh * ow <= pixels ? 1 : ceil_div(oh, std::max<int64_t>(pixels / ow, 1));
