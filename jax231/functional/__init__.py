@@ -13,7 +13,6 @@ from jax231.functional.activations import (
 )
 from jax231.functional.conv import conv1d, conv2d, conv2d_transpose
 from jax231.functional.dropout import drop_path, dropconnect, dropconnect_mean, dropout, stochastic_depth
-from jax231.functional.first_max import first_max
 from jax231.functional.initializers import gaussian, glorot, he, identity, orthogonal, xavier, zeros
 from jax231.functional.linear import affine, append_ones
 from jax231.functional.losses import (
@@ -54,6 +53,7 @@ from jax231.functional.recurrent import (
 )
 from jax231.functional.regularizers import elastic_net, l1, l2, max_norm, objective
 from jax231.functional.shapes import ReceptiveField, conv_output_size, conv_transpose_output_size, receptive_field
+from jax231.kernels.first_max import first_max
 
 __all__ = [
     "ReceptiveField",

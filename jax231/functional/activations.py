@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from jax231.core.checks import require
 from jax231.core.precision import statistics_dtype
-from jax231.functional.first_max import first_max
+from jax231.kernels.first_max import first_max
 
 
 def sigmoid(x: Float[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:

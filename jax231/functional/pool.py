@@ -1,8 +1,6 @@
-"""Pooling and its inverses. A maximum is taken over strided slices, one axis after the other."""
+"""Pooling and its inverses."""
 
-import functools
 import math
-import operator
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -13,8 +11,9 @@ from jaxtyping import Array, Float, Int, Integer
 
 from jax231.core.checks import is_concrete, require, require_rank
 from jax231.core.precision import statistics_dtype
-from jax231.functional.first_max import first_max, first_max_with_places
 from jax231.functional.shapes import Padding, Pair, conv_output_size, image_padding, image_pair
+from jax231.kernels import pooling
+from jax231.kernels.geometry import Geometry
 from jax231.kernels.windows import shifted
 
 
@@ -23,18 +22,15 @@ def max_pool(
 ) -> Float[Array, "n oh ow c"]:
     """Largest entry under each window; `stride` None is the window itself.
 
-    Padding is never chosen: the edge is repeated, which changes no maximum of a window that touches it.
+    Padding is never chosen: a window over the edge is that much smaller.
 
     Shapes:   (n, h, w, c) -> (n, oh, ow, c), sizes by `conv_output_size`; padding as in `conv2d`, below the window.
-    Gradient: goes to the first maximum in row-major order of the window. NaN stays NaN.
+    Gradient: goes to the first maximum in row-major order of the window. NaN stays NaN, and is larger than any number:
+              the first NaN takes the gradient.
     Raises:   ValueError for a wrong rank, a window larger than the padded image, padding as wide as the window.
     """
     x = jnp.asarray(x)
-    (kh, kw), (sh, sw), ends = _windows("max_pool", x, window, stride, padding)
-    x = jnp.pad(x, ends, mode="edge")
-    # The first row that holds the maximum, and in it the first column: row-major order, in kh + kw slices.
-    x = first_max(shifted(x, 2, kw, sw))
-    return first_max(shifted(x, 1, kh, sh))
+    return pooling.max_pool(x, _windows("max_pool", x, window, stride, padding))
 
 
 def max_pool_with_switches(
@@ -47,13 +43,13 @@ def max_pool_with_switches(
     Source: Zeiler and Fergus 2014 (arXiv:1311.2901), section 2.1.
     """
     x = jnp.asarray(x)
-    (kh, kw), (sh, sw), ends = _windows("max_pool_with_switches", x, window, stride, padding)
-    h, w = x.shape[1:3]
-    x = jnp.pad(x, ends, mode="edge")
-    index = jnp.pad(jnp.arange(h * w, dtype=jnp.int32).reshape(1, h, w, 1), ends, mode="edge")
-    x, index = first_max_with_places(shifted(x, 2, kw, sw), shifted(index, 2, kw, sw))
-    y, switches = first_max_with_places(shifted(x, 1, kh, sh), shifted(index, 1, kh, sh))
-    return y, jnp.broadcast_to(switches, y.shape)  # a window of one pixel compares nothing
+    geometry = _windows("max_pool_with_switches", x, window, stride, padding)
+    y, places = pooling.max_pool_with_places(x, geometry)
+    width, kw = geometry.size[1], geometry.window[1]
+    rows, columns = _corners(geometry)
+    corner = (rows[:, None] * width + columns)[..., None].astype(np.int32)
+    places = places.astype(np.int32)
+    return y, corner + places + lax.div(places, np.int32(kw)) * np.int32(width - kw)
 
 
 def avg_pool(
@@ -73,11 +69,9 @@ def avg_pool(
     Raises: ValueError as `max_pool`.
     """
     x = jnp.asarray(x)
-    (kh, kw), (sh, sw), ends = _windows("avg_pool", x, window, stride, padding)
-    total = jnp.pad(x.astype(statistics_dtype(x.dtype)), ends)
-    total = functools.reduce(operator.add, shifted(total, 2, kw, sw))
-    total = functools.reduce(operator.add, shifted(total, 1, kh, sh))
-    count = kh * kw if count_padding else _pixels(x.shape[1:3], (kh, kw), (sh, sw), ends).astype(total.dtype)
+    geometry = _windows("avg_pool", x, window, stride, padding)
+    total = pooling.window_sum(x.astype(statistics_dtype(x.dtype)), geometry)
+    count = math.prod(geometry.window) if count_padding else _pixels(geometry).astype(total.dtype)
     return (total / count).astype(x.dtype)
 
 
@@ -122,11 +116,7 @@ def max_unpool(
         low, high = int(known.min()), int(known.max())
         require(low >= 0 and high < h * w, where, f"switches within [0, {h * w})", smallest=low, largest=high)
 
-    pixel = (jnp.arange(n)[:, None, None], places.reshape(n, -1, c), jnp.arange(c))
-    entries = y.reshape(n, -1, c).astype(statistics_dtype(y.dtype))
-    empty = jnp.zeros((n, h * w, c), entries.dtype)
-    total, count = empty.at[pixel].add(entries), empty.at[pixel].add(1)
-    return (total / jnp.maximum(count, 1)).astype(y.dtype).reshape(n, h, w, c)
+    return pooling.put_mean(y, places, (h, w))
 
 
 def nearest_unpool(x: Float[ArrayLike, "..."], factor: Pair) -> Float[Array, "n oh ow c"]:
@@ -165,8 +155,8 @@ def bilinear_upsample(x: Float[ArrayLike, "..."], factor: Pair) -> Float[Array, 
     return _interpolated(_interpolated(wide, 1, fh), 2, fw).astype(x.dtype)
 
 
-def _windows(where: str, x: Array, window: Pair, stride: Pair | None, padding: Padding):
-    """Window and stride as pairs, and the padding of all four axes, checked."""
+def _windows(where: str, x: Array, window: Pair, stride: Pair | None, padding: Padding) -> Geometry:
+    """How the windows lie over the image, checked."""
     require_rank(where, 4, "n h w c", x=x)
     window = image_pair(window, "window", where=where)
     stride = window if stride is None else image_pair(stride, "stride", where=where)
@@ -176,15 +166,20 @@ def _windows(where: str, x: Array, window: Pair, stride: Pair | None, padding: P
             max(pad) < k, where, "padding below the window, so that every window sees a pixel", window=k, padding=pad
         )
         conv_output_size(n, k, s, pad, where=where)
-    return window, stride, ((0, 0), *ends, (0, 0))
+    height, width = x.shape[1:3]
+    return Geometry((height, width), window, stride, ends)
 
 
-def _pixels(size: Sequence[int], window: Sequence[int], stride: Sequence[int], ends) -> np.ndarray:
+def _corners(geometry: Geometry) -> list[np.ndarray]:
+    """The pixel at which each window starts, along height and along width; negative in the padding."""
+    axes = zip(geometry.output, geometry.stride, geometry.padding, strict=True)
+    return [np.arange(n) * s - low for n, s, (low, _) in axes]
+
+
+def _pixels(geometry: Geometry) -> np.ndarray:
     """How many pixels of the image itself each window covers, (oh, ow, 1)."""
-    counts = []
-    for n, k, s, (low, high) in zip(size, window, stride, ends[1:3], strict=True):
-        start = np.arange(0, n + low + high - k + 1, s) - low
-        counts.append(np.minimum(start + k, n) - np.maximum(start, 0))
+    axes = zip(geometry.size, geometry.window, _corners(geometry), strict=True)
+    counts = [np.minimum(start + k, n) - np.maximum(start, 0) for n, k, start in axes]
     return np.outer(*counts)[..., None]
 
 

@@ -2,7 +2,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jax231.functional.first_max import first_max, first_max_with_places
+from jax231.kernels.first_max import first_max, first_max_with_places
 
 
 def test_the_first_of_equals_takes_the_whole_gradient_in_both_modes():
