@@ -45,9 +45,8 @@ def output_of(x: Array, kernel: Array, geometry: Geometry) -> Array:
     if geometry.window == (1, 1):
         (pixels,) = _places(x, geometry)
         return jnp.tensordot(pixels, kernel[0, 0], 1)
-    if kernel.shape[2] < 4 and geometry.dilation[1] == 1:
-        return _output_of_joined(x, kernel, geometry)
-    return _forward(x, kernel, geometry)
+    outputs = _outputs_to_join(kernel.shape[2], geometry)
+    return _output_of_joined(x, kernel, geometry, outputs) if outputs else stock_output(x, kernel, geometry)
 
 
 def image_of(y: Array, kernel: Array, geometry: Geometry) -> Array:
@@ -93,7 +92,10 @@ def in_turn(form: Callable[..., Array]) -> Callable[..., Array]:
 
 
 def stock_output(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    """`output_of` by JAX's own convolution."""
+    """`output_of` by JAX's own convolution (whose result is wrong for a negative padding in float32 on the CPU)."""
+    if min(map(min, geometry.padding)) < 0:
+        x = _padded(x, geometry)
+        geometry = geometry._replace(size=_size(x), padding=NONE)
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -119,22 +121,22 @@ def stock_kernel(x: Array, y: Array, geometry: Geometry) -> Array:
     return kernel
 
 
-def _forward(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    """XLA's convolution, which wants no negative padding."""
-    if min(map(min, geometry.padding)) < 0:
-        x = _padded(x, geometry)
-        geometry = geometry._replace(size=_size(x), padding=NONE)
-    return stock_output(x, kernel, geometry)
+def _outputs_to_join(channels: int, geometry: Geometry) -> int:
+    """How many neighbours of a row of the output to compute as one, for at least four channels; 0 for none."""
+    if channels >= 4 or geometry.dilation[1] > 1:
+        return 0
+    stride = geometry.stride[1]
+    fits = [b for b in (1, 2, 4) if b * stride * channels >= 4 and geometry.output[1] % b == 0]
+    return fits[0] if fits else 0
 
 
-def _output_of_joined(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    """Joins pixels of a row to one of at least four channels, and as many of the output as come of them.
+def _output_of_joined(x: Array, kernel: Array, geometry: Geometry, outputs: int) -> Array:
+    """Joins pixels of a row, as many as `outputs` neighbours are apart.
 
     A window of joined pixels covers those of all its outputs; the kernel is zero where one of them does not look.
     """
     kh, kw, cin, cout = kernel.shape
     stride = geometry.stride[1]
-    outputs = next((b for b in (1, 2, 4) if b * stride * cin >= 4 and geometry.output[1] % b == 0), 1)
     joined = outputs * stride
     window = -(-((outputs - 1) * stride + kw) // joined)
     width = (geometry.output[1] // outputs - 1 + window) * joined
