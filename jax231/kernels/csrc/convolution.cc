@@ -14,7 +14,9 @@ static ffi::Error run(ffi::ThreadPool pool, ffi::Buffer<dtype> source, ffi::Buff
                       ffi::Span<const int64_t> geometry) {
   const auto c = Convolution::decode(geometry.begin(), geometry.size());
   if (!c) return ffi::Error::InvalidArgument("convolution: the geometry is not one");
-  const auto counts = [&](int64_t elements, bool laned, int64_t lane) { return elements == (laned ? c->lanes : 1) * lane; };
+  const auto counts = [&](int64_t elements, bool laned, int64_t lane) {
+    return elements == (laned ? c->lanes : 1) * lane;
+  };
   const int64_t first = transposed ? c->y_size() : c->x_size(), out = transposed ? c->x_size() : c->y_size();
   if (!counts(source.element_count(), c->first_laned, first) ||
       !counts(kernel.element_count(), c->second_laned, c->kernel_size()) ||
@@ -52,12 +54,12 @@ static int64_t workspace_bytes(const int64_t* geometry, int count, int itemsize,
 
 }  // namespace jax231
 
-extern "C" __attribute__((visibility("default"))) int64_t jax231_conv_output_workspace(const int64_t* geometry, int count,
-                                                                                        int itemsize) {
+#define JAX231_EXPORT extern "C" __attribute__((visibility("default")))
+
+JAX231_EXPORT int64_t jax231_conv_output_workspace(const int64_t* geometry, int count, int itemsize) {
   return jax231::workspace_bytes(geometry, count, itemsize, false);
 }
 
-extern "C" __attribute__((visibility("default"))) int64_t jax231_conv_input_workspace(const int64_t* geometry, int count,
-                                                                                       int itemsize) {
+JAX231_EXPORT int64_t jax231_conv_input_workspace(const int64_t* geometry, int count, int itemsize) {
   return jax231::workspace_bytes(geometry, count, itemsize, true);
 }

@@ -72,7 +72,7 @@ struct Pass {
   Axis y, x;
   bool runs;  // the taps of one row lie side by side in memory and are read as one
   std::vector<Slice> slices;
-  int64_t first_task, chunk, chunks;  // pixels of a task, and how many tasks for one lane, group and part of the channels
+  int64_t first_task, chunk, chunks;  // pixels of a task, and tasks for a lane, group and part
 };
 
 template <class T>
@@ -143,7 +143,8 @@ struct Gather {
       for (int64_t i = 0; i < ny; i += y_step) {
         for (int64_t j = 0; j < nx; j += kTaps) {
           for (int64_t k = 0; k < depth; k += c_step) {
-            const Slice s{i, std::min(i + y_step, ny), j, std::min(j + kTaps, nx), k, std::min(k + c_step, depth), panel};
+            const int64_t y_end = std::min(i + y_step, ny), x_end = std::min(j + kTaps, nx);
+            const Slice s{i, y_end, j, x_end, k, std::min(k + c_step, depth), panel};
             panel += (s.y_end - s.y_begin) * (s.x_end - s.x_begin) * (s.c_end - s.c_begin);
             pass.slices.push_back(s);
           }
@@ -160,14 +161,17 @@ struct Gather {
     for (Pass& pass : passes) {
       const int64_t all = c.n * pass.y.count * pass.x.count;
       int64_t chunk = pieces > 1 ? std::max<int64_t>(512, (pixels + pieces - 1) / pieces) : all;
-      chunk = std::min<int64_t>(chunk, std::max<int64_t>(512, (512 << 10) / std::max<int64_t>(1, source_pixel * sizeof(T))));
+      const int64_t pixel_bytes = std::max<int64_t>(1, source_pixel * sizeof(T));
+      chunk = std::min<int64_t>(chunk, std::max<int64_t>(512, (512 << 10) / pixel_bytes));
       chunk = std::max<int64_t>(1, (chunk + 11) / 12 * 12);
       pass.chunk = chunk;
       pass.chunks = (all + chunk - 1) / chunk;
     }
     int64_t chunks = 0;
     for (const Pass& pass : passes) chunks += pass.chunks;
-    if (chunks > 0 && pieces > chunks) parts = std::min<int64_t>(blocks, (std::min<int64_t>(pieces, 8) + chunks - 1) / chunks);
+    if (chunks > 0 && pieces > chunks) {
+      parts = std::min<int64_t>(blocks, (std::min<int64_t>(pieces, 8) + chunks - 1) / chunks);
+    }
     for (Pass& pass : passes) {
       pass.first_task = tasks;
       tasks += pass.chunks * parts * c.groups;
@@ -352,7 +356,8 @@ struct Gather {
     int64_t y_begin = s.y_begin, y_end = s.y_end, x_begin = s.x_begin, x_end = s.x_end;
     if (!shared(pass.y, tile.y_low, tile.y_high, y_begin, y_end)) return false;
     if (!shared(pass.x, tile.x_low, tile.x_high, x_begin, x_end)) return false;
-    const int64_t depth_here = s.c_end - s.c_begin, columns = s.x_end - s.x_begin, step = pass.runs ? x_end - x_begin : 1;
+    const int64_t depth_here = s.c_end - s.c_begin, columns = s.x_end - s.x_begin;
+    const int64_t step = pass.runs ? x_end - x_begin : 1;
     tile.taps = 0;
     tile.channels = step * depth_here;
     if (x_begin == x_end) return true;
@@ -407,7 +412,8 @@ struct Gather {
 
   // target[p] (+)= the sum over taps and channels; kRows x kV vectors stay in registers.
   template <int kV, int kRows, bool kMoves, class Tile>
-  static __attribute__((noinline)) void multiply(const Tile& tile, const T* panel, int64_t channel, int count, int last, bool add) {
+  static __attribute__((noinline)) void multiply(const Tile& tile, const T* panel, int64_t channel, int count, int last,
+                                                 bool add) {
     using S = Simd<T>;
     typename S::Vector sum[kRows][kV];
 #pragma GCC unroll 16
@@ -440,26 +446,35 @@ struct Gather {
         }
       }
     }
+    if (!add && count == kRows && last == kWidth) {
+#pragma GCC unroll 16
+      for (int p = 0; p < kRows; ++p) {
+#pragma GCC unroll 4
+        for (int v = 0; v < kV; ++v) S::store(tile.target[p] + channel + v * kWidth, sum[p][v]);
+      }
+      return;
+    }
+    typename S::Vector kept[kRows][kV];  // in memory, for the loops of the rarer ends
 #pragma GCC unroll 16
     for (int p = 0; p < kRows; ++p) {
-      if (p >= count) break;
-      T* to = tile.target[p] + channel;
 #pragma GCC unroll 4
-      for (int v = 0; v + 1 < kV; ++v) S::store(to + v * kWidth, add ? S::load(to + v * kWidth) + sum[p][v] : sum[p][v]);
-      T* end = to + (kV - 1) * kWidth;
-      const typename S::Vector tail = sum[p][kV - 1];
-      if (last == kWidth) {
-        S::store(end, add ? S::load(end) + tail : tail);
-      } else {
-        S::store_first(end, add ? S::load_first(end, last) + tail : tail, last);
+      for (int v = 0; v < kV; ++v) kept[p][v] = sum[p][v];
+    }
+    for (int p = 0; p < count; ++p) {
+      T* to = tile.target[p] + channel;
+      for (int v = 0; v + 1 < kV; ++v) {
+        S::store(to + v * kWidth, add ? S::load(to + v * kWidth) + kept[p][v] : kept[p][v]);
       }
+      T* end = to + (kV - 1) * kWidth;
+      const typename S::Vector tail = kept[p][kV - 1];
+      S::store_first(end, add ? S::load_first(end, last) + tail : tail, last);
     }
   }
 
   template <int kV, int kRows, class Tile>
   static void multiply_rows(const Tile& tile, const T* panel, int64_t channel, int count, int last, bool add) {
     if constexpr (kRows > 1) {
-      constexpr int kLess = kRows > 6 ? 6 : kRows == 6 ? 4 : kRows / 2;
+      constexpr int kLess = kRows / 2;
       if (count <= kLess) return multiply_rows<kV, kLess>(tile, panel, channel, count, last, add);
     }
     multiply<kV, kRows, true>(tile, panel, channel, count, last, add);
@@ -471,7 +486,8 @@ struct Gather {
              int64_t end) const {
     constexpr int kRows = rows(kV);
     constexpr int64_t kBlock = kVectors * kWidth;
-    const int last = static_cast<int>(std::min<int64_t>(kV * kWidth, width - (second - 1) * kBlock) - (kV - 1) * kWidth);
+    const int64_t channels = std::min<int64_t>(kV * kWidth, width - (second - 1) * kBlock);
+    const int last = static_cast<int>(channels - (kV - 1) * kWidth);
     Operands shifted = a;
     shifted.target += first * kBlock;
     Cursor at = cursor(shifted, pass, begin);
@@ -511,12 +527,15 @@ struct Gather {
     const int64_t begin = chunk * pass.chunk, end = std::min(begin + pass.chunk, c.n * pass.y.count * pass.x.count);
     const Operands a{source + group * depth, packed + group * panel_size() * vectors * kWidth, target + group * width};
     // Blocks that find room in a nearer cache together take their turns tile by tile.
-    const int64_t step = pass.slices.size() > 1 ? 1 : std::max<int64_t>(1, kPanelBytes / (panel_size() * kVectors * kVectorBytes + 1));
+    const int64_t panel_bytes = panel_size() * kVectors * kVectorBytes;
+    const int64_t step = pass.slices.size() > 1 ? 1 : std::max<int64_t>(1, kPanelBytes / (panel_bytes + 1));
     const int64_t stop = blocks * (part + 1) / parts, whole = std::min(stop, vectors / kVectors);
     for (int64_t block = blocks * part / parts; block < stop;) {
       const int64_t next = block < whole ? std::min(block + step, whole) : block + 1;
       const int64_t count = std::min<int64_t>(kVectors, vectors - block * kVectors);
-      for (const Slice& s : pass.slices) sweep_vectors(count, a, pass, s, &s != pass.slices.data(), block, next, begin, end);
+      for (const Slice& s : pass.slices) {
+        sweep_vectors(count, a, pass, s, &s != pass.slices.data(), block, next, begin, end);
+      }
       block = next;
     }
   }
