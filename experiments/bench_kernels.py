@@ -54,13 +54,13 @@ class Config:
     rounds: int = 5
     """Turns that each side takes with a case."""
 
-    budget: float = 0.15
+    budget: float = 0.1
     """Seconds of a turn."""
 
-    pause: float = 0.1
+    pause: float = 0.06
     """Seconds between turns."""
 
-    patience: float = 20.0
+    patience: float = 12.0
     """Seconds of calls that a side may take for a case in one form; one whose single call takes longer is left out."""
 
     quick: bool = False

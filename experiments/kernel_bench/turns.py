@@ -15,14 +15,18 @@ import numpy as np
 
 from jax231.measure.timing import of_rounds
 from kernel_bench import layers
-from kernel_bench.cases import Case, Conv, ConvTranspose, Form, Training
+from kernel_bench.cases import Case, Conv, ConvTranspose, Curvature, Form, Training
 from kernel_bench.record import Figure, Record, Results, empty
 from kernel_bench.sides import SideName, environment, serves
 
 PATH = Path(__file__).resolve().parents[1]
 
-TOLERANCE = 1e-3
-"""Largest relative error in norm, and largest share of labels that differ, with which two sides compute the same."""
+TOLERANCE, NETWORK_TOLERANCE = 1e-3, 3e-2
+"""Largest relative error in norm, and largest share of labels that differ, with which two sides compute the same.
+
+Rounding moves single units of a network across the kink of relu: the gradient of ResNet-20 in float32 was found 0.3 % (JAX)
+and 0.6 % (PyTorch) from the one in float64, at the initial parameters.
+"""
 
 LOOP_PENALTY = 100
 """How much slower XLA's own gradients were found to run inside loops, where this decides whether to wait for one."""
@@ -112,6 +116,7 @@ def measure(
     """
     record = empty(case, form)
     repeats = case.repeats(form)
+    tolerance = NETWORK_TOLERANCE if isinstance(case.work, Training | Curvature) else TOLERANCE
     rounds: dict[SideName, int] = {}
     reference: tuple[str, list[np.ndarray]] | None = None
     for side in sorted((s for s in processes if serves(s, case, form)), key=_order):
@@ -129,10 +134,10 @@ def measure(
             reference = side, outputs
         else:
             figure.against, figure.error = reference[0], difference(outputs, reference[1])
-            figure.agrees = figure.error <= TOLERANCE
+            figure.agrees = figure.error <= tolerance
         figure.compile_seconds, figure.kernels, figure.calls = facts["compile"], facts["kernels"], 1
         figure.rounds = [facts["first"] / repeats]  # stands where there is no time for a second call
-        rounds[side] = min(pace.rounds, int(pace.patience / facts["first"]))
+        rounds[side] = min(pace.rounds, int(pace.patience / facts["first"]) - 1)
     del reference
 
     turn: dict[SideName, list[float]] = {side: [] for side in rounds}
