@@ -220,7 +220,8 @@ def run_alone(equation: Any) -> None:
 
 
 def name(family: str, number: int, case: Case) -> str:
-    return f"{family} {number}: {case.run.__name__} {case.shapes} {case.dtype} {case.run.__defaults__}"
+    facts = f"{family} {number}: {case.run.__name__} {case.shapes} {case.dtype} {case.run.__defaults__}"
+    return " ".join(facts.split())  # one line: the last one names the case that was not finished
 
 
 def inside(family: str, start: int, end: int) -> None:
