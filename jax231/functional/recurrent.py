@@ -271,7 +271,7 @@ def _segment(
         return h0, c0, jnp.zeros((*xs.shape[:2], h0.shape[1]), h0.dtype)
     wh = jnp.asarray(params["wh"])
     dtype = statistics_dtype(jnp.result_type(products, wh, h0, c0))
-    hs, c = recurrence(*(x.astype(dtype) for x in (products, wh, h0, c0)), alive)
+    hs, c = recurrence(products.astype(dtype), wh.astype(dtype), h0.astype(dtype), c0.astype(dtype), alive)
     ys = jnp.where(alive[..., None], hs, 0) if alive.shape[1] else hs
     return hs[:, -1].astype(h0.dtype), c.astype(c0.dtype), ys.astype(h0.dtype)
 
