@@ -198,26 +198,38 @@ def _kernel_by_blocks(x: Array, y: Array, geometry: Geometry) -> Array:
 
 
 def _depthwise_output(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    return _weighed(_places(_repeated(x, kernel.shape[3]), geometry), kernel)
+    return _weighed_places(_repeated(x, kernel.shape[3]), kernel, geometry)
 
 
 def _depthwise_image(y: Array, kernel: Array, geometry: Geometry) -> Array:
     y = _spread(y, geometry)
     around = geometry._replace(size=_size(y), stride=(1, 1), padding=_turned_padding(geometry))
-    x = _weighed(_places(y, around)[::-1], kernel)
+    x = _weighed_places(y, jnp.flip(kernel, (0, 1)), around)
     return x if kernel.shape[3] == geometry.groups else x.reshape(*x.shape[:3], geometry.groups, -1).sum(4)
 
 
+def _weighed_places(x: Array, kernel: Array, geometry: Geometry) -> Array:
+    """Sum over the places of the window, each channel by its filter; image by image, which is as quick inside loops."""
+    filters = kernel.reshape(-1, kernel.shape[3])
+
+    def of_one(image: Array) -> Array:
+        products = [place[0] * k for place, k in zip(_places(image[None], geometry), filters, strict=True)]
+        return functools.reduce(jnp.add, products)
+
+    return lax.map(of_one, x)
+
+
 def _depthwise_kernel(x: Array, y: Array, geometry: Geometry) -> Array:
+    """Image by image and for each column of the output, so that the innermost loops run over channels."""
     x = _repeated(x, y.shape[3])
-    kernel = jnp.stack([jnp.sum(place * y, (0, 1, 2)) for place in _places(x, geometry)])
-    return kernel.reshape(*geometry.window, 1, y.shape[3])
 
+    def of_one(image: Array, y: Array) -> Array:
+        return jnp.stack([jnp.sum(place[0] * y, 0) for place in _places(image[None], geometry)])
 
-def _weighed(places: list[Array], kernel: Array) -> Array:
-    """Sum of the places of the window, each channel by its filter."""
-    products = [place * k for place, k in zip(places, kernel.reshape(-1, kernel.shape[3]), strict=True)]
-    return functools.reduce(jnp.add, products)
+    (kh, kw), (_, ow), channels = geometry.window, geometry.output, y.shape[3]
+    start = _zeros((kh * kw, ow, channels), x, y)
+    columns, _ = lax.scan(lambda k, one: (k + of_one(*one), None), start, (x, y))
+    return columns.sum(1).reshape(kh, kw, 1, channels)
 
 
 def _repeated(x: Array, channels: int) -> Array:
