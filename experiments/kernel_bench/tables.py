@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from kernel_bench import turns
 from kernel_bench.record import Figure, Record, Results
 from kernel_bench.sides import SIDES
 from kernel_bench.targets import Target, targets
@@ -28,10 +29,9 @@ def document(results: Results) -> str:
         *ratio_lines(targets(results)),
     ]
     if disagreeing := [f"{r.case} {r.form} {side}" for r, side, f in _figures(results) if f.agrees is False]:
-        lines += [
-            "",
-            f"Results that differ by more than rounding explains (in norm, 0.1 %; 3 % for networks): {', '.join(disagreeing)}.",
-        ]
+        allowed = f"{turns.TOLERANCE:.1%}; {turns.NETWORK_TOLERANCE:.0%} for networks"
+        differing = ", ".join(disagreeing)
+        lines += ["", f"Results that differ in norm by more than rounding explains ({allowed}): {differing}."]
     lines += ["", "<details><summary>Every case</summary>", "", *case_lines(results), "", "</details>"]
     return "\n".join(lines) + "\n"
 

@@ -24,8 +24,8 @@ PATH = Path(__file__).resolve().parents[1]
 TOLERANCE, NETWORK_TOLERANCE = 1e-3, 3e-2
 """Largest relative error in norm, and largest share of labels that differ, with which two sides compute the same.
 
-Rounding moves single units of a network across the kink of relu: the gradient of ResNet-20 in float32 was found 0.3 % (JAX)
-and 0.6 % (PyTorch) from the one in float64, at the initial parameters.
+Rounding moves single units of a network across the kink of relu: the gradient of ResNet-20 in float32 was found 0.3 %
+(JAX) and 0.6 % (PyTorch) from the one in float64, at the initial parameters.
 """
 
 LOOP_PENALTY = 100
