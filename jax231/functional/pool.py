@@ -49,7 +49,7 @@ def max_pool_with_switches(
     rows, columns = _corners(geometry)
     corner = (rows[:, None] * width + columns)[..., None].astype(np.int32)
     places = places.astype(np.int32)
-    return y, corner + places + lax.div(places, np.int32(kw)) * np.int32(width - kw)
+    return y, places + corner + lax.div(places, jnp.int32(kw)) * (width - kw)
 
 
 def avg_pool(

@@ -88,8 +88,9 @@ def _plain_max_pool(x: Array, geometry: Geometry) -> Array:
 
 def _plain_max_pool_with_places(x: Array, geometry: Geometry) -> tuple[Array, Array]:
     columns = _slices(_padded(x, geometry, -np.inf), geometry, 2)
-    x, column = first_max_with_places(columns, _plain_places(geometry, 2, step=1))
-    column = jnp.broadcast_to(column, x.shape)  # a window of one pixel compares nothing
+    places = _plain_places(geometry, 2, step=1)
+    zero = jnp.zeros_like(columns[0], places[0].dtype)  # of the shape and the sharding of the outputs
+    x, column = first_max_with_places(columns, [zero + place for place in places])
     rows = zip(_plain_places(geometry, 1, step=geometry.window[1]), _slices(column, geometry, 1), strict=True)
     return first_max_with_places(_slices(x, geometry, 1), [row + column for row, column in rows])
 
@@ -110,7 +111,7 @@ def _plain_read_at(image: Array, places: Array, geometry: Geometry) -> Array:
     image = _padded(image, geometry, 0.0)
     if places.dtype != np.uint8:
         return _gather(image, places, geometry)
-    y = jnp.zeros(places.shape, image.dtype)
+    y = jnp.zeros_like(places, image.dtype)
     pixels = (pixel for row in _slices(image, geometry, 1) for pixel in _slices(row, geometry, 2))
     for place, pixel in enumerate(pixels):
         y = jnp.where(places == place, pixel, y)
