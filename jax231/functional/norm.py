@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from jax231.core.checks import is_concrete, require, require_floating, require_rate
 from jax231.core.precision import statistics_dtype
 from jax231.core.types import Scalar
+from jax231.kernels.normalization import normalize
 
 
 def batch_norm_train(
@@ -22,6 +23,7 @@ def batch_norm_train(
     *,
     momentum: Scalar = 0.9,
     eps: Scalar = 1e-5,
+    relu: bool = False,
 ) -> tuple[Float[Array, "*batch c"], Float[Array, "c"], Float[Array, "c"]]:
     """Normalise every channel by the statistics of this batch; return (y, new_mean, new_var).
 
@@ -33,7 +35,8 @@ def batch_norm_train(
         new_var  = momentum * var  + (1 - momentum) * v * count / (count - 1)
 
     The running variance is the unbiased one, as in the paper and in PyTorch (Flax and Keras keep the biased one).
-    `momentum` is the share of the old value that is kept; PyTorch's argument of that name is 1 minus ours.
+    `momentum` is the share of the old value that is kept; PyTorch's argument of that name is 1 minus ours. With `relu`
+    y is the positive part, formed in the same pass over memory.
 
     Shapes:    x (..., c); scale, bias, mean, var (c,) -> y like x, new_mean and new_var like mean and var, in their
                own dtypes; statistics are formed in float32 for bfloat16 and float16.
@@ -47,10 +50,10 @@ def batch_norm_train(
     _require_channels(where, x, scale=scale, bias=bias, mean=mean, var=var)
     count = x.size // x.shape[-1] if x.shape[-1] else 0
     require(count >= 2, where, "at least two values of each channel", x=x, values=count)
-    normal, m, v = _standardize(x, tuple(range(x.ndim - 1)), eps)
-    y = _affine(normal, scale, bias).astype(x.dtype)
-    m, v = jax.lax.stop_gradient((m.reshape(-1), v.reshape(-1) * (count / (count - 1))))
-    return y, _running(mean, m, momentum), _running(var, v, momentum)
+    wide = statistics_dtype(x.dtype)
+    y, m, v = normalize(x.astype(wide), *(jnp.asarray(a, wide) for a in (scale, bias, eps)), relu=relu)
+    m, v = jax.lax.stop_gradient((m, v * (count / (count - 1))))
+    return y.astype(x.dtype), _running(mean, m, momentum), _running(var, v, momentum)
 
 
 def batch_norm_eval(
@@ -83,7 +86,7 @@ def layer_norm(
     """
     x = jnp.asarray(x)
     _require_channels("layer_norm", x, scale=scale, bias=bias)
-    return _affine(_standardize(x, (-1,), eps)[0], scale, bias).astype(x.dtype)
+    return _affine(_standardize(x, (-1,), eps), scale, bias).astype(x.dtype)
 
 
 def group_norm(
@@ -103,7 +106,7 @@ def group_norm(
     fits = groups >= 1 and channels % groups == 0
     require(fits, "group_norm", "the last axis to be a multiple of groups", x=x, groups=groups)
     split = x.reshape(*x.shape[:-1], groups, channels // groups)
-    normal, _, _ = _standardize(split, (*range(1, x.ndim - 1), -1), eps)
+    normal = _standardize(split, (*range(1, x.ndim - 1), -1), eps)
     return _affine(normal.reshape(x.shape), scale, bias).astype(x.dtype)
 
 
@@ -138,13 +141,13 @@ def local_response_norm(
     return (wide * (k + alpha * energy) ** -beta).astype(x.dtype)
 
 
-def _standardize(x: Array, axes: Sequence[int], eps: Scalar) -> tuple[Array, Array, Array]:
-    """Zero mean and unit variance over `axes`; also the mean and the biased variance, with the axes kept as 1."""
+def _standardize(x: Array, axes: Sequence[int], eps: Scalar) -> Array:
+    """Zero mean and unit variance over `axes`."""
     x = x.astype(statistics_dtype(x.dtype))
     mean = x.mean(axes, keepdims=True)
     centred = x - mean  # two passes: E[x^2] - E[x]^2 cancels where the mean is large
     var = (centred * centred).mean(axes, keepdims=True)
-    return centred * jax.lax.rsqrt(var + eps), mean, var
+    return centred * jax.lax.rsqrt(var + eps)
 
 
 def _affine(normal: Array, scale: ArrayLike, bias: ArrayLike) -> Array:
