@@ -108,15 +108,15 @@ def stock_output(x: Array, kernel: Array, geometry: Geometry) -> Array:
 
 
 def stock_image(y: Array, kernel: Array, geometry: Geometry) -> Array:
-    """`image_of` by the transpose of JAX's own convolution."""
-    x = jax.ShapeDtypeStruct((y.shape[0], *geometry.size, geometry.groups * kernel.shape[2]), y.dtype)
+    """`image_of` by the transpose of JAX's own convolution; its image lies over a mesh as the batch of y does."""
+    x = jnp.broadcast_to(y[:, :1, :1, :1], (y.shape[0], *geometry.size, geometry.groups * kernel.shape[2]))
     (x,) = jax.linear_transpose(lambda x: stock_output(x, kernel, geometry), x)(y)
     return x
 
 
 def stock_kernel(x: Array, y: Array, geometry: Geometry) -> Array:
     """`kernel_of` by the transpose of JAX's own convolution."""
-    kernel = jax.ShapeDtypeStruct((*geometry.window, x.shape[3] // geometry.groups, y.shape[3]), y.dtype)
+    kernel = _zeros((*geometry.window, x.shape[3] // geometry.groups, y.shape[3]), x, y)
     (kernel,) = jax.linear_transpose(lambda kernel: stock_output(x, kernel, geometry), kernel)(y)
     return kernel
 
