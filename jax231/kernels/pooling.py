@@ -123,7 +123,7 @@ def _gather(image: Array, places: Array, geometry: Geometry) -> Array:
     n, height, width, c = image.shape
     rows, columns = [s * np.arange(size) for s, size in zip(geometry.stride, geometry.output, strict=True)]
     pixels = (_along(1, rows) + places // geometry.window[1]) * width + _along(2, columns) + places % geometry.window[1]
-    y = jnp.take_along_axis(image.reshape(n, height * width, c), pixels.reshape(n, -1, c), 1)
+    y = jnp.take_along_axis(image.reshape(n, height * width, c), pixels.reshape(n, math.prod(geometry.output), c), 1)
     return y.reshape(places.shape)
 
 
@@ -198,14 +198,14 @@ def _counted(switches: Array, size: tuple[int, int], dtype: Any) -> Array:
 
 
 def _scattered(y: Array, switches: Array, size: tuple[int, int]) -> Array:
-    n, _, _, c = y.shape
+    n, oh, ow, c = y.shape
     empty = jnp.zeros((n, math.prod(size), c), y.dtype)
-    return empty.at[_pixels(switches)].add(y.reshape(n, -1, c), mode="drop", wrap_negative_indices=False)
+    return empty.at[_pixels(switches)].add(y.reshape(n, oh * ow, c), mode="drop", wrap_negative_indices=False)
 
 
 def _pixels(switches: Array) -> tuple[Array, Array, Array]:
-    n, _, _, c = switches.shape
-    return jnp.arange(n)[:, None, None], switches.reshape(n, -1, c), jnp.arange(c)
+    n, oh, ow, c = switches.shape
+    return jnp.arange(n)[:, None, None], switches.reshape(n, oh * ow, c), jnp.arange(c)
 
 
 # Primitives ----------------------------------------------------------------------------------------------------------
