@@ -22,7 +22,7 @@ import numpy as np
 from jax231 import functional
 
 CHECKS = "address,alignment,bounds,integer-divide-by-zero,shift,signed-integer-overflow"
-FLAGS = f"-O1 -g1 -fsanitize={CHECKS} -fno-sanitize-recover=all"
+FLAGS = f"-O0 -g1 -fsanitize={CHECKS} -fno-sanitize-recover=all"
 LANES = 2
 
 
