@@ -1,13 +1,13 @@
 """Normalisation of every channel by its own mean and variance over the rows, with or without the positive part.
 
 XLA forms sums over rows at the speed of memory only where nothing is computed on the way: batch norm with ReLU, forward
-and backward, moves its bytes at a fifth of that speed. The compiled kernels read their arrays once for the sums and
-once for the result. Milliseconds of one x86 core (PyTorch: channels-last):
+and backward, moves its bytes at a fifth to a half of that speed. The compiled kernels read their arrays once for the
+sums and once for the result. Milliseconds of one x86 core, the least of several runs (PyTorch: channels-last):
 
     input               forward: compiled, XLA, PyTorch   and backward: compiled, XLA, PyTorch
-    (128, 32, 32, 16)             0.8   3.0    4.8                    3.3  11.7   11.5
-    (128, 16, 16, 32)             0.5   0.8    1.2                    1.4   4.9    3.6
-    (128, 8, 8, 64)               0.3   0.3    0.5                    0.7   1.8    2.0
+    (128, 32, 32, 16)             1.2   2.9    4.8                    3.1  11.7    8.8
+    (128, 16, 16, 32)             0.6   0.8    1.2                    1.3   2.7    3.4
+    (128, 8, 8, 64)               0.3   0.3    0.5                    0.6   0.8    1.3
 
 Value, tangent, gradient and the gradient's tangent are one primitive each, so that a gradient and a Hessian-vector
 product run through kernels only; whatever is beyond goes by the plain formulas.
