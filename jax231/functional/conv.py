@@ -99,7 +99,7 @@ def conv2d_transpose(
     require(fits, where, "x (n, h, w, in), kernel (kh, kw, out, in)", x=x, kernel=kernel)
     _require_groups(where, kernel, groups)
     stride, dilation = image_pair(stride, "stride", where=where), image_pair(dilation, "dilation", where=where)
-    size, window = x.shape[1:3], kernel.shape[:2]
+    size, window = x.shape[1:3], (kernel.shape[0], kernel.shape[1])
     if output_size is None:
         # only "SAME" depends on the image, and its rule for the size does not ask for the padding
         ends = image_padding(size, window, stride, padding, dilation, where=where)

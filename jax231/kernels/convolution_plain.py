@@ -109,7 +109,9 @@ def stock_output(x: Array, kernel: Array, geometry: Geometry) -> Array:
 
 def stock_image(y: Array, kernel: Array, geometry: Geometry) -> Array:
     """`image_of` by the transpose of JAX's own convolution; its image lies over a mesh as the batch of y does."""
-    x = jnp.broadcast_to(y[:, :1, :1, :1], (y.shape[0], *geometry.size, geometry.groups * kernel.shape[2]))
+    x = jnp.broadcast_to(
+        y.sum((1, 2, 3), keepdims=True), (y.shape[0], *geometry.size, geometry.groups * kernel.shape[2])
+    )
     (x,) = jax.linear_transpose(lambda x: stock_output(x, kernel, geometry), x)(y)
     return x
 
