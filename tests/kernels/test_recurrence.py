@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.special import expit
 from jax import lax
+from scipy.special import expit
 
 from jax231.functional.recurrent import lstm, rnn, stacked_lstm
 from jax231.kernels import native
