@@ -224,7 +224,8 @@ def test_the_program_does_not_grow_with_the_sequence():
         return len(slope.lower(params, jnp.zeros((4, t, 3))).as_text().splitlines())
 
     assert size(1024) == size(16)
-    assert size(1024, checkpoint_every=32) == size(64, checkpoint_every=32)
+    # as many segments as steps in one would share a function, and so take less
+    assert size(2048, checkpoint_every=32) == size(128, checkpoint_every=32)
 
 
 def test_segments_keep_memory_in_hand():
