@@ -84,7 +84,7 @@ class Process:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            # A session of its own: Ctrl-C is for the caller, who ends the processes.
+            # A process group of its own: Ctrl-C is for the caller, who ends the processes.
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
                     [str(self.interpreter), "-m", "kernel_bench.worker", self.side],

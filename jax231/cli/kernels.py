@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HELP = """\
 Show, build or remove the compiled kernels.
 
-Convolutions, pooling, recurrences and nearest neighbours have kernels in C++. The system's compiler tunes them to \
+Convolutions, pooling, recurrences and batch norm have kernels in C++. The system's compiler tunes them to \
 this processor when the first is used, once; they are kept in the user's cache. Without a compiler, and on other \
 devices, the same functions run as plain JAX.
 

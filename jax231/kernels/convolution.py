@@ -101,8 +101,7 @@ def _native(a: Any, b: Any, *, laned: tuple[bool, bool], role: Role, geometry: G
 
 def _workspace(role: Role, numbers: np.ndarray, itemsize: int) -> int:
     """Bytes that the kernel works in, as the C++ itself says."""
-    library = ctypes.CDLL(str(compiled.status().library))  # loaded already, so that this only names it
-    measure = library[f"jax231_conv_{role}_workspace"]
+    measure = compiled.function(f"jax231_conv_{role}_workspace")
     measure.restype, measure.argtypes = ctypes.c_int64, [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
     return measure(numbers.ctypes.data, len(numbers), itemsize)
 

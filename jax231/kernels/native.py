@@ -8,7 +8,7 @@ import ctypes
 import os
 import threading
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jax231.core import processor
 from jax231.core.checks import require
@@ -31,6 +31,7 @@ class Status(NamedTuple):
 
 _lock = threading.RLock()
 _settled: Status | None = None
+_loaded: ctypes.CDLL | None = None
 
 
 def active() -> bool:
@@ -63,6 +64,12 @@ def status() -> Status:
         except (OSError, RuntimeError) as error:
             return Status(False, _why(error), processor.name())
         return _settled
+
+
+def function(name: str) -> Any:
+    """A plain C function that the loaded library exports beside its kernels."""
+    assert _loaded is not None, "the kernels are not active"
+    return _loaded[name]
 
 
 def build() -> library.Library:
@@ -100,6 +107,7 @@ def _settle() -> Status:
 
 def _load(recipe: toolchain.Recipe, found: library.Library) -> Status:
     """Load the library and register every kernel that it lists under its name."""
+    global _loaded
     import jax
 
     try:
@@ -114,6 +122,7 @@ def _load(recipe: toolchain.Recipe, found: library.Library) -> Status:
     for i in range(loaded.jax231_kernel_count()):
         names.append(loaded.jax231_kernel_name(i).decode())
         jax.ffi.register_ffi_target(names[-1], capsule(loaded.jax231_kernel_handler(i), None, None), platform="cpu")
+    _loaded = loaded
     known = _status(recipe, True, "compiled for this processor, used on the CPU")
     return known._replace(library=found.path, seconds=found.seconds, kernels=tuple(sorted(names)))
 

@@ -56,7 +56,9 @@ def put_mean(y: Array, switches: Array, size: tuple[int, int]) -> Array:
 
     Switches are flat indices ``row * w + column``; those outside the image put nothing.
     """
-    if switches.dtype != np.int32:
+    if switches.dtype.itemsize < np.dtype(np.int32).itemsize:
+        switches = switches.astype(np.int32)
+    elif switches.dtype != np.int32:
         switches = jnp.clip(switches, 0 if switches.dtype.kind == "u" else -1, size[0] * size[1]).astype(np.int32)
     return _in_wide_type(functools.partial(apply, _put_mean), y, switches, size=size)
 

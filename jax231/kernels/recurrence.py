@@ -154,11 +154,13 @@ def _widen(x: Array, front: int, back: int) -> Array:
     return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(front, back)])
 
 
-def _call(form: str, laned: tuple[bool, ...], wh: Any, like: Any, operands: tuple, **more: Any) -> Call:
+def _call(form: str, laned: tuple[bool, ...], wh: Any, like: Any, operands: tuple, **more: Any) -> Call | None:
     """The kernel `form` for operands in order, among them the weights and one with rows and steps."""
     kind = {"float32": "f32", "float64": "f64"}[wh.dtype.name]
     lanes = next((x.shape[0] for x, lane in zip(operands, laned, strict=True) if lane), 1)
     (n, t), (h, g) = like.shape[-3:-1], wh.shape[-2:]
+    if 0 in (t, h):
+        return None
     groups, rows = (lanes, n) if laned[1] else (1, lanes * n)
     tasks = groups * -(-rows // _ROWS)
     scratch = tasks * _ROWS * (2 * h + g + 4 * _PANEL)
@@ -168,15 +170,15 @@ def _call(form: str, laned: tuple[bool, ...], wh: Any, like: Any, operands: tupl
     return Call(f"recurrence_{form}_{kind}", attributes, workspace)
 
 
-def _native_run(*operands: Any, laned: tuple[bool, ...], save: bool) -> Call:
+def _native_run(*operands: Any, laned: tuple[bool, ...], save: bool) -> Call | None:
     return _call("save" if save else "run", laned, operands[1], operands[0], operands)
 
 
-def _native_push(*operands: Any, laned: tuple[bool, ...], full: bool) -> Call:
+def _native_push(*operands: Any, laned: tuple[bool, ...], full: bool) -> Call | None:
     return _call("push", laned, operands[1], operands[0], operands, full=full)
 
 
-def _native_pull(*operands: Any, laned: tuple[bool, ...], full: bool) -> Call:
+def _native_pull(*operands: Any, laned: tuple[bool, ...], full: bool) -> Call | None:
     return _call("pull", laned, operands[1], operands[0], operands, full=full)
 
 

@@ -301,3 +301,16 @@ def test_the_same_bits_from_run_to_run_and_on_any_number_of_threads():
     alone = f"import os; os.sched_setaffinity(0, {everywhere[:1]}); {script}"
     done = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == digest()
+
+
+@pytest.mark.parametrize(("window", "channels"), [(11, (23, 16)), (31, (3, 2))])
+def test_kernel_gradients_that_no_cut_makes_small(window, channels):
+    cin, cout = channels
+    x = jax.random.normal(jax.random.key(0), (1, 12, 12, cin))
+    y, back = jax.vjp(lambda kernel: conv2d(x, kernel), jnp.zeros((window, window, cin, cout)))
+    cotangent = jax.random.normal(jax.random.key(1), y.shape)
+    reach = window // 2
+    padded = np.pad(np.asarray(x, np.float64), ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+    places = np.lib.stride_tricks.sliding_window_view(padded, (12, 12), (1, 2))
+    expected = np.einsum("nabcij,nijo->abco", places, np.asarray(cotangent, np.float64))
+    assert relative_error(back(cotangent)[0], expected) < 1e-6

@@ -191,10 +191,10 @@ def test_the_digest_follows_everything_the_library_depends_on(compiler, machine,
     assert toolchain.recipe().version == "another compiler 1.0"
 
 
-def test_old_builds_go_when_another_is_made(compiler, machine):
+def test_old_builds_go_when_another_is_made(compiler, machine, monkeypatch):
     homes = []
     for flags in ("-O0", "-O1", "-O2"):
-        os.environ["JAX231_KERNELS_FLAGS"] = flags  # the fixture of `machine` takes it out again
+        monkeypatch.setenv("JAX231_KERNELS_FLAGS", flags)
         homes.append(native.build().path.parent)
         if flags == "-O0":
             os.utime(homes[0] / library.RECORD, (0, 0))

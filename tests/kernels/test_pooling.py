@@ -184,3 +184,9 @@ def test_arrays_without_entries(shape):
         assert jax.grad(lambda x, f=f: f(x).sum())(x).shape == shape
     y, switches = max_pool_with_switches(x, 2)
     assert max_unpool(y, switches, shape).shape == shape
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint32])
+def test_switches_of_any_integer_type(dtype):
+    image = max_unpool(jnp.ones((1, 2, 2, 1)), np.arange(4, dtype=dtype).reshape(1, 2, 2, 1), (200, 200))
+    np.testing.assert_array_equal(image.ravel()[:5], [1, 1, 1, 1, 0])

@@ -256,6 +256,18 @@ def test_nan_and_infinity_go_their_way():
     np.testing.assert_allclose(c, cells, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gates_close_smoothly(dtype, x64):
+    """Where exp overflows, and around it."""
+    z = np.concatenate([np.linspace(low, low + 2, 101) for low in (-89.5, 87.5, -710.5, 708.5)]).astype(dtype)
+    gates = np.concatenate([np.zeros_like(z), z, np.zeros_like(z), np.zeros_like(z)])[None, None]
+    _, c = jax.jit(recurrence)(
+        jnp.asarray(gates), jnp.zeros((len(z), 4 * len(z)), dtype), jnp.zeros((1, len(z)), dtype),
+        jnp.ones((1, len(z)), dtype), jnp.zeros((1, 0), bool),
+    )  # fmt: skip
+    np.testing.assert_allclose(c[0], expit(z.astype(np.float64)), rtol=1e-5, atol=np.finfo(dtype).tiny)
+
+
 def test_nothing_to_do():
     params = layer(4, 3, 5)
     for n, t in ((0, 4), (4, 0), (0, 0)):

@@ -56,7 +56,7 @@ struct Plan {
     // Channels are halved in turn with output channels until the sums fit.
     slabs = parts = 1;
     while (taps * widest_slab() * widest_part() * static_cast<int64_t>(sizeof(T)) > kSumBytes) {
-      const bool wide = widest_part() > 2 * kWidth;
+      const bool wide = ceil_div(std::max<int64_t>(vectors / 2, 1), parts) > 1;  // what parts are cut from: pairs
       if (widest_slab() > 16 && (widest_slab() >= widest_part() || !wide) && !merged) {
         slabs *= 2;
       } else if (wide) {
@@ -326,8 +326,11 @@ ffi::Error conv_kernel(ffi::ThreadPool pool, ffi::Span<const int64_t> geometry, 
   const auto decoded = Convolution::decode(geometry.begin(), geometry.size());
   if (!decoded) return ffi::Error::InvalidArgument("conv_kernel: not the numbers of a convolution");
   const Convolution& s = *decoded;
-  if (static_cast<int64_t>(workspace->element_count()) < workspace_bytes<T>(s)) {
-    return ffi::Error::InvalidArgument("conv_kernel: workspace too small");
+  if (static_cast<int64_t>(x.element_count()) != (s.first_laned ? s.lanes : 1) * s.x_size() ||
+      static_cast<int64_t>(y.element_count()) != (s.second_laned ? s.lanes : 1) * s.y_size() ||
+      static_cast<int64_t>(k->element_count()) != s.lanes * s.kernel_size() ||
+      static_cast<int64_t>(workspace->element_count()) < workspace_bytes<T>(s)) {
+    return ffi::Error::InvalidArgument("conv_kernel: the arrays do not have the sizes of the geometry");
   }
   kernel_gradient<T>(s, x.typed_data(), y.typed_data(), k->typed_data(), workspace->untyped_data(),
                      [&](int64_t tasks, const auto& work) { parallel_for(pool, tasks, work); });

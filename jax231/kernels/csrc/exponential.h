@@ -69,7 +69,7 @@ template <class T, class Vector = typename Simd<T>::Vector>
 inline Vector sigmoid(Vector x) {
   using E = Exponential<T>;
   const Powers<T> e(clip<T>(-x, E::smallest, E::largest));
-  return 1 / (1 + (e.power + e.power * e.rest));
+  return 1 / (1 + e.power * (1 + e.rest));  // the other order has infinity minus infinity
 }
 
 // tanh(x) = m / (m + 2) with m = exp(2 x) - 1, which keeps its precision around zero.

@@ -21,8 +21,8 @@ namespace ffi = xla::ffi;
 // then neither do the bits of the result.
 template <class Work>
 void parallel_for(ffi::ThreadPool& pool, int64_t tasks, const Work& work) {
-  const int64_t helpers = tasks > 1 ? std::min<int64_t>(tasks, pool.num_threads()) - 1 : 0;
-  if (helpers <= 0) {
+  const int64_t others = tasks > 1 ? std::min<int64_t>(tasks, pool.num_threads()) - 1 : 0;
+  if (others <= 0) {
     for (int64_t task = 0; task < tasks; ++task) work(task);
     return;
   }
@@ -31,14 +31,14 @@ void parallel_for(ffi::ThreadPool& pool, int64_t tasks, const Work& work) {
     std::atomic<int64_t> done{0};
   };
   auto shared = std::make_shared<Shared>();
-  const Work* todo = &work;  // outlives every task; a helper that comes too late does not look at it
-  auto take = [shared, todo, tasks] {
+  const Work* todo = &work;  // outlives every task; a thread that comes too late does not look at it
+  auto take = [shared, todo, tasks]() noexcept {  // no thread may leave while others still work
     for (int64_t task; (task = shared->next.fetch_add(1, std::memory_order_relaxed)) < tasks;) {
       (*todo)(task);
       shared->done.fetch_add(1, std::memory_order_release);
     }
   };
-  for (int64_t helper = 0; helper < helpers; ++helper) {
+  for (int64_t other = 0; other < others; ++other) {
     auto copy = take;
     pool.Schedule(std::move(copy));
   }

@@ -76,7 +76,11 @@ struct Pack {
   template <int... lane>
   static Lowest lowest_bytes(Mask v, std::integer_sequence<int, lane...>) {
     const Bytes bytes = reinterpret_cast<Bytes>(v);
+#if defined(__clang__) || __GNUC__ >= 12
     return __builtin_shufflevector(bytes, bytes, (lane * static_cast<int>(sizeof(T)))...);
+#else
+    return Lowest{bytes[lane * sizeof(T)]...};
+#endif
   }
 };
 
