@@ -109,7 +109,7 @@ def _workspace(role: Role, numbers: np.ndarray, itemsize: int) -> int:
 convolution = primitive("convolution", _plain, _native, stock=_stock, mapped=_plain_of_lanes)
 
 
-def _transpose(place: int, ct: Array, a: Any, b: Any, *, laned: tuple[bool, bool], role: Role, geometry: Geometry):
+def _transpose(place: int, ct: Any, a: Any, b: Any, *, laned: tuple[bool, bool], role: Role, geometry: Geometry):
     """The map by its operand at `place`: that one is computed, from the cotangent and the other operand."""
     wanted, other = OPERANDS[role][place], OPERANDS[role][1 - place]
     given = {role: (ct, any(laned)), other: ((a, b)[1 - place], laned[1 - place])}
@@ -126,7 +126,7 @@ def _transpose(place: int, ct: Array, a: Any, b: Any, *, laned: tuple[bool, bool
 ad.defbilinear(convolution, functools.partial(_transpose, 0), functools.partial(_transpose, 1))
 
 
-def _batch(operands: Sequence[Array], dims: Sequence[Any], *, laned: tuple[bool, bool], role: Role, geometry: Geometry):
+def _batch(operands: Sequence[Any], dims: Sequence[Any], *, laned: tuple[bool, bool], role: Role, geometry: Geometry):
     """Into the batch where the mapped operand and the result both have one, else as lanes."""
     if role == "kernel" or dims[1] is not None:  # the second operand of the others is the kernel
         return batch_by_lanes(convolution, operands, dims, laned=laned, role=role, geometry=geometry)

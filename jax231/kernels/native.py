@@ -31,7 +31,7 @@ class Status(NamedTuple):
 
 _lock = threading.RLock()
 _settled: Status | None = None
-_loaded: ctypes.CDLL | None = None
+_libraries: dict[Path, ctypes.CDLL] = {}
 
 
 def active() -> bool:
@@ -68,8 +68,9 @@ def status() -> Status:
 
 def function(name: str) -> Any:
     """A plain C function that the loaded library exports beside its kernels."""
-    assert _loaded is not None, "the kernels are not active"
-    return _loaded[name]
+    path = status().library
+    assert path is not None, "the kernels are not active"
+    return _libraries[path][name]
 
 
 def build() -> library.Library:
@@ -107,7 +108,6 @@ def _settle() -> Status:
 
 def _load(recipe: toolchain.Recipe, found: library.Library) -> Status:
     """Load the library and register every kernel that it lists under its name."""
-    global _loaded
     import jax
 
     try:
@@ -122,7 +122,7 @@ def _load(recipe: toolchain.Recipe, found: library.Library) -> Status:
     for i in range(loaded.jax231_kernel_count()):
         names.append(loaded.jax231_kernel_name(i).decode())
         jax.ffi.register_ffi_target(names[-1], capsule(loaded.jax231_kernel_handler(i), None, None), platform="cpu")
-    _loaded = loaded
+    _libraries[found.path] = loaded
     known = _status(recipe, True, "compiled for this processor, used on the CPU")
     return known._replace(library=found.path, seconds=found.seconds, kernels=tuple(sorted(names)))
 
