@@ -162,7 +162,7 @@ def _gradient_jvp(primals: Any, tangents: Any, *, laned: tuple[bool, ...], relu:
     return out, apply(gradient_tangent_p, *primals, *moves, laned=(*laned, *sides), relu=relu)
 
 
-def _tangent_transpose(ct: Array, *operands: Any, laned: tuple[bool, ...], relu: bool) -> list[Any]:
+def _tangent_transpose(ct: Any, *operands: Any, laned: tuple[bool, ...], relu: bool) -> list[Any]:
     cts = apply(gradient_p, *operands[:6], ct, laned=(*laned[:6], any(laned)), relu=relu)
     linear = zip(cts, operands[6:], laned[6:], strict=True)
     return [None] * 6 + [_for(x, ct, laned, lane) for ct, x, lane in linear]
@@ -191,7 +191,7 @@ def _dots_jvp(primals: Any, tangents: Any, *, laned: tuple[bool, ...]) -> Any:
     return dots_p.bind(x, y, laned=laned), sum(apply(dots_p, *term, laned=laned) for term in terms)
 
 
-def _dots_transpose(ct: Array, x: Any, y: Any, *, laned: tuple[bool, ...]) -> list[Any]:
+def _dots_transpose(ct: Any, x: Any, y: Any, *, laned: tuple[bool, ...]) -> list[Any]:
     def times(other: Any, lane: bool) -> Array:
         return over_lanes(jnp.multiply, ct, other, laned=(any(laned), lane))
 

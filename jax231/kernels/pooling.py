@@ -278,7 +278,7 @@ def _linear_jvp(prim: Any, primals: Any, tangents: Any, **params: Any) -> tuple[
     return y, apply(prim, tangent, *primals[1:], **params)
 
 
-def _transposed(prim: Any, ct: Any, operand: Any, *others: Array, laned: tuple[bool, ...], **params: Any) -> list[Any]:
+def _transposed(prim: Any, ct: Any, operand: Any, *others: Any, laned: tuple[bool, ...], **params: Any) -> list[Any]:
     """By the transpose `prim`; an operand that all lanes share adds up over them."""
     if isinstance(ct, ad.Zero):
         return [ad.Zero(operand.aval), *(None for _ in others)]
