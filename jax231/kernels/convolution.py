@@ -59,21 +59,18 @@ PLAIN = {"output": forms.output_of, "input": forms.image_of, "kernel": forms.ker
 STOCK = {"output": forms.stock_output, "input": forms.stock_image, "kernel": forms.stock_kernel}
 
 
-def _plain(a: Array, b: Array, *, role: Role, geometry: Geometry) -> Array:
-    """The form for a CPU; of narrow types the primitive in float32, so that they have the compiled kernels too."""
-    wide = statistics_dtype(a.dtype)
-    if a.dtype == wide:
-        return PLAIN[role](a, b, geometry)
-    return apply(convolution, a.astype(wide), b.astype(wide), role=role, geometry=geometry).astype(a.dtype)
+def _plain(a: Array, b: Array, *, role: Role, geometry: Geometry, laned: tuple[bool, bool] = (False, False)) -> Array:
+    """The form for a CPU, lane by lane, since a `vmap` would make a grouped convolution.
 
-
-def _plain_of_lanes(a: Array, b: Array, *, laned: tuple[bool, bool], role: Role, geometry: Geometry) -> Array:
-    """Lane by lane, since a `vmap` would make a grouped convolution; of narrow types as `_plain`."""
+    Of narrow types it is the primitive in float32, so that they have the compiled kernels too.
+    """
     wide = statistics_dtype(a.dtype)
-    if a.dtype == wide:
+    if a.dtype != wide:
+        a_wide, b_wide = a.astype(wide), b.astype(wide)
+        return apply(convolution, a_wide, b_wide, laned=laned, role=role, geometry=geometry).astype(a.dtype)
+    if any(laned):
         return forms.in_turn(PLAIN[role])(a, b, geometry=geometry, laned=laned)
-    wide_a, wide_b = a.astype(wide), b.astype(wide)
-    return apply(convolution, wide_a, wide_b, laned=laned, role=role, geometry=geometry).astype(a.dtype)
+    return PLAIN[role](a, b, geometry)
 
 
 def _stock(a: Array, b: Array, *, role: Role, geometry: Geometry) -> Array:
@@ -106,7 +103,7 @@ def _workspace(role: Role, numbers: np.ndarray, itemsize: int) -> int:
     return measure(numbers.ctypes.data, len(numbers), itemsize)
 
 
-convolution = primitive("convolution", _plain, _native, stock=_stock, mapped=_plain_of_lanes)
+convolution = primitive("convolution", _plain, _native, stock=_stock, mapped=_plain)
 
 
 def _transpose(place: int, ct: Any, a: Any, b: Any, *, laned: tuple[bool, bool], role: Role, geometry: Geometry):

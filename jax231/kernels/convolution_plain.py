@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jax231.kernels.geometry import Geometry
+from jax231.kernels.primitive import varying_like
 from jax231.kernels.windows import shifted
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -298,6 +299,4 @@ def _divisor(n: int, most: int) -> int:
 
 def _zeros(shape: tuple[int, ...], *beside: Array) -> Array:
     """Zeros to which something of the other arrays is added in a loop: inside `shard_map` they vary as those do."""
-    axes = frozenset().union(*(jax.typeof(x).mat.varying for x in beside))
-    zeros = jnp.zeros(shape, beside[0].dtype)
-    return lax.pcast(zeros, tuple(axes), to="varying") if axes else zeros
+    return varying_like(jnp.zeros(shape, beside[0].dtype), *beside)

@@ -101,9 +101,8 @@ def primitive(
 
 def apply(prim: Primitive, *operands: Any, laned: Sequence[bool] | None = None, **params: Any) -> Any:
     """Bind the primitive; inside `shard_map` every operand first varies over the axes over which one of them does."""
-    axes = frozenset().union(*(jax.typeof(x).mat.varying for x in operands))
-    operands = tuple(_varying(x, axes) for x in operands)
-    return prim.bind(*operands, laned=tuple(laned or (False,) * len(operands)), **params)
+    alike = (varying_like(x, *operands) for x in operands)
+    return prim.bind(*alike, laned=tuple(laned or (False,) * len(operands)), **params)
 
 
 def over_lanes(form: Pure, *operands: Any, laned: Sequence[bool], **params: Any) -> Any:
@@ -153,7 +152,9 @@ def _jvp_of(prim: Primitive, plain: Pure, primals: Sequence[Any], tangents: Sequ
     return prim.bind(*primals, **params), tangent
 
 
-def _varying(x: Any, axes: frozenset) -> Any:
+def varying_like(x: Any, *others: Any) -> Any:
+    """x, inside `shard_map` varying over every axis of the mesh over which one of the others does."""
+    axes = frozenset().union(*(jax.typeof(other).mat.varying for other in others))
     missing = tuple(axes - jax.typeof(x).mat.varying)
     return lax.pcast(x, missing, to="varying") if missing else x
 
