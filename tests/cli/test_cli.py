@@ -30,27 +30,6 @@ def environment(tmp_path_factory):
         yield {**os.environ, **variables, "COLUMNS": "120"}
 
 
-@pytest.fixture(autouse=True)
-def same_signals():
-    """`main` takes over SIGTERM."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.fixture
-def call(capsys, monkeypatch):
-    """Call `main`; exit code, standard output, standard error."""
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def call(*tokens: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main([str(token) for token in tokens])
-        return (caught.value.code, *capsys.readouterr())
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """A folder of runs, with one that is finished."""

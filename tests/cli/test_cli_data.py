@@ -2,32 +2,10 @@
 
 import json
 import shutil
-import signal
 
 import pytest
 
-from jax231.cli import main
 from jax231.data import sources
-
-
-@pytest.fixture(autouse=True)
-def same_signals():
-    """`main` takes over SIGTERM."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.fixture
-def call(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def call(*tokens: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main([str(token) for token in tokens])
-        return (caught.value.code, *capsys.readouterr())
-
-    return call
 
 
 def test_the_list_without_any_files(call, tmp_path):

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 
 import pytest
 
@@ -21,7 +20,6 @@ def call(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("COLUMNS", "160")
     for name in ("CXX", "JAX231_KERNELS", "JAX231_KERNELS_FLAGS"):
         monkeypatch.delenv(name, raising=False)
-    before = signal.getsignal(signal.SIGTERM)
 
     def call(*tokens: str) -> tuple[int, str, str]:
         monkeypatch.setattr(native, "_settled", None)
@@ -29,8 +27,7 @@ def call(capsys, monkeypatch, tmp_path):
             main(["kernels", *tokens])
         return (caught.value.code, *capsys.readouterr())
 
-    yield call
-    signal.signal(signal.SIGTERM, before)
+    return call
 
 
 @pytest.mark.skipif(not (shutil.which("c++") or shutil.which("g++")), reason="no C++ compiler here")
