@@ -1,8 +1,6 @@
 """Distances between examples, and the classifier that asks the nearest ones."""
 
-import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +10,9 @@ from jaxtyping import Array, Float, Integer
 
 from jax231.core.checks import require, require_rank
 from jax231.core.precision import statistics_dtype
+from jax231.kernels.neighbors import absolute_differences, block_size, nearest, over_blocks, squared_distances
 
 METRICS = ("l1", "l2")
-
-TEMPORARY = 2**22
-"""Largest number of entries of a temporary array; the blocks are cut accordingly."""
 
 
 def distances(a: ArrayLike, b: ArrayLike, metric: str = "l2") -> Float[Array, "n m"]:
@@ -36,7 +32,7 @@ def distances(a: ArrayLike, b: ArrayLike, metric: str = "l2") -> Float[Array, "n
     a, b = jnp.asarray(a), jnp.asarray(b)
     _require_examples("distances", metric, a=a, b=b)
     tile, dtype = _tile(metric, a, b), jnp.result_type(a, b)
-    values = _in_tiles(tile, a, b, _side(metric, a))
+    values = _in_tiles(tile, a, b, block_size(metric, a.shape[1]))
     return values.astype(dtype) if jnp.issubdtype(dtype, jnp.floating) else values
 
 
@@ -62,27 +58,9 @@ def knn_predict(
     require(labelled, where, "one label of an integer type a training example", train_x=train_x, train_y=train_y)
     require(1 <= k <= len(train_x), where, "k within [1, number of training examples]", k=k, train_x=train_x)
 
-    tile, wide, side = _tile(metric, train_x, x), statistics_dtype(train_x.dtype, x.dtype), _side("l2", x)
-
-    def nearest(queries: Array) -> Array:
-        """The places of the k nearest training examples, (rows, k): the earlier of equals, nearest first."""
-
-        def look(best: tuple[Array, Array], start: Array, new: Array, examples: Array) -> tuple[Array, Array]:
-            near, places = best
-            distance = _in_tiles(tile, queries, examples, _side(metric, x))
-            distance = jnp.where(new & ~jnp.isnan(distance), distance, jnp.inf)
-            negative, order = lax.top_k(-jnp.concatenate([near, distance], axis=1), k)  # prefers the earlier of equals
-            kept = jnp.take_along_axis(places, jnp.minimum(order, k - 1), axis=1)
-            return -negative, jnp.where(order < k, kept, start + order - k).astype(places.dtype)
-
-        none = jnp.full((len(queries), k), jnp.inf, wide), jnp.zeros((len(queries), k), jnp.int32)
-        return _over_blocks(look, none, train_x, side)[1]
-
-    def vote(labels: Array, start: Array, new: Array, queries: Array) -> Array:
-        del new
-        return lax.dynamic_update_slice_in_dim(labels, _majority(train_y[nearest(queries)]), start, 0)
-
-    return _over_blocks(vote, jnp.zeros(len(x), train_y.dtype), x, side)
+    wide = statistics_dtype(train_x.dtype, x.dtype)
+    middle = _middle(x, train_x, wide) if metric == "l2" else jnp.zeros(x.shape[1], wide)
+    return _majority(train_y[nearest(train_x, x, middle, k=k, metric=metric)])
 
 
 def _require_examples(where: str, metric: str, **arrays: Array) -> None:
@@ -92,30 +70,19 @@ def _require_examples(where: str, metric: str, **arrays: Array) -> None:
     require(metric in METRICS, where, f"a metric among {', '.join(METRICS)}", metric=metric)
 
 
-def _side(metric: str, x: Array) -> int:
-    """How many examples of either kind a tile of distances takes: "l1" forms all differences of their features."""
-    return max(1, math.isqrt(TEMPORARY // (max(1, x.shape[1]) if metric == "l1" else 1)))
-
-
 def _tile(metric: str, a: Array, b: Array) -> Callable[[Array, Array], Array]:
     """The distances between a few of the examples `a` and a few of `b`, all at once."""
     wide = statistics_dtype(a.dtype, b.dtype)
     if metric == "l1":
-        return lambda some, others: _absolute(some.astype(wide)[:, None] - others.astype(wide)).sum(-1)
-    middle, rounding = _middle(a, b, wide), jnp.finfo(wide).eps * math.sqrt(a.shape[1])
+        return lambda some, others: absolute_differences(some.astype(wide), others.astype(wide))
+    middle = _middle(a, b, wide)
 
     def euclidean(some: Array, others: Array) -> Array:
-        some, others = some.astype(wide) - middle, others.astype(wide) - middle
-        squares = jnp.square(some).sum(-1)[:, None] + jnp.square(others).sum(-1)
-        square = squares - 2 * jnp.matmul(some, others.T, precision=lax.Precision.HIGHEST)
-        equal = square <= rounding * squares
+        square = squared_distances(some.astype(wide) - middle, others.astype(wide) - middle)
+        equal = square == 0
         return jnp.where(equal, 0, jnp.sqrt(jnp.where(equal, 1, square)))
 
     return euclidean
-
-
-def _absolute(x: Array) -> Array:
-    return jnp.sign(x) * x  # the gradient of `jnp.abs` at 0 is 1
 
 
 def _middle(a: Array, b: Array, wide: jnp.dtype) -> Array:
@@ -140,25 +107,10 @@ def _in_tiles(tile: Callable[[Array, Array], Array], a: Array, b: Array, side: i
         def cell(out: Array, j: Array, _: Array, others: Array) -> Array:
             return lax.dynamic_update_slice(out, tile(some, others), (i, j))
 
-        return _over_blocks(cell, out, b, side)
+        return over_blocks(cell, out, b, side)
 
     shape = jax.eval_shape(tile, a[:1], b[:1])
-    return _over_blocks(row, jnp.zeros((len(a), len(b)), shape.dtype), a, side)
-
-
-def _over_blocks(step: Callable[[Any, Array, Array, Array], Any], carry: Any, x: Array, size: int) -> Any:
-    """Fold ``step(carry, start, new, block)`` over blocks of at most `size` examples of `x`.
-
-    All blocks are equally long, so the last one begins early and `new` marks the examples that no block before it had.
-    """
-    size = min(size, len(x))
-
-    def body(block: Array, carry: Any) -> Any:
-        start = jnp.minimum(block * size, len(x) - size)
-        new = start + jnp.arange(size) >= block * size
-        return step(carry, start, new, lax.dynamic_slice_in_dim(x, start, size))
-
-    return lax.fori_loop(0, -(-len(x) // size), body, carry) if size else carry
+    return over_blocks(row, jnp.zeros((len(a), len(b)), shape.dtype), a, side)
 
 
 def _majority(labels: Array) -> Array:

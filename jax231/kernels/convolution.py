@@ -10,7 +10,6 @@ A `vmap` over images or outputs alone goes into the batch; over kernels, it beco
 never a grouped convolution.
 """
 
-import ctypes
 import functools
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -93,14 +92,8 @@ def _native(a: Any, b: Any, *, laned: tuple[bool, bool], role: Role, geometry: G
         *(*geometry.stride, *low, *geometry.dilation, geometry.groups),
     ]
     numbers = np.array(numbers, np.int64)
-    return Call(f"conv_{role}_{suffix}", {"geometry": numbers}, _workspace(role, numbers, a.dtype.itemsize))
-
-
-def _workspace(role: Role, numbers: np.ndarray, itemsize: int) -> int:
-    """Bytes that the kernel works in, as the C++ itself says."""
-    measure = compiled.function(f"jax231_conv_{role}_workspace")
-    measure.restype, measure.argtypes = ctypes.c_int64, [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
-    return measure(numbers.ctypes.data, len(numbers), itemsize)
+    workspace = compiled.workspace(f"conv_{role}", numbers, a.dtype.itemsize)
+    return Call(f"conv_{role}_{suffix}", {"geometry": numbers}, workspace)
 
 
 convolution = primitive("convolution", _plain, _native, stock=_stock, mapped=_plain)

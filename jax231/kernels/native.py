@@ -8,7 +8,9 @@ import ctypes
 import os
 import threading
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from jax231.core import processor
 from jax231.core.checks import require
@@ -66,11 +68,13 @@ def status() -> Status:
         return _settled
 
 
-def function(name: str) -> Any:
-    """A plain C function that the loaded library exports beside its kernels."""
+def workspace(kernel: str, numbers: np.ndarray, itemsize: int) -> int:
+    """Bytes that `kernel` works in, as the loaded library's function ``jax231_<kernel>_workspace`` says."""
     path = status().library
     assert path is not None, "the kernels are not active"
-    return _libraries[path][name]
+    measure = _libraries[path][f"jax231_{kernel}_workspace"]
+    measure.restype, measure.argtypes = ctypes.c_int64, [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
+    return measure(numbers.ctypes.data, len(numbers), itemsize)
 
 
 def build() -> library.Library:

@@ -222,6 +222,12 @@ def _native(target: str, *operands: Any, laned: tuple[bool, ...], geometry: Geom
     return Call(target, {"numbers": np.array(numbers, np.int64)})
 
 
+def _native_sum(target: str, *operands: Any, laned: tuple[bool, ...], geometry: Geometry) -> Call | None:
+    """Windows that do not overlap are a reduction or a copy, which XLA does as fast as memory allows."""
+    apart = all(step >= length for step, length in zip(geometry.stride, geometry.window, strict=True))
+    return None if apart else _native(target, *operands, laned=laned, geometry=geometry)
+
+
 def _native_unpooling(target: str, *operands: Any, laned: tuple[bool, ...], size: tuple[int, int]) -> Call | None:
     first, switches = operands
     if first.dtype not in (np.float32, np.float64):
@@ -236,8 +242,8 @@ UNPOOLING_TASKS = 16
 """Into how many tasks unpooling is cut; each counts the entries of one image at a time."""
 
 
-def _windowed(name: str, pure: Callable[..., Any], results: int = 1) -> Any:
-    return primitive(name, pure, functools.partial(_native, f"jax231_{name}"), results=results)
+def _windowed(name: str, pure: Callable[..., Any], native: Callable[..., Any] = _native, results: int = 1) -> Any:
+    return primitive(name, pure, functools.partial(native, f"jax231_{name}"), results=results)
 
 
 def _unpooling(name: str, pure: Callable[..., Any]) -> Any:
@@ -248,8 +254,8 @@ _max_pool = _windowed("max_pool", _plain_max_pool)
 _max_pool_with_places = _windowed("max_pool_with_places", _plain_max_pool_with_places, results=2)
 _read_at = _windowed("read_at", _plain_read_at)
 _add_at = _windowed("add_at", _plain_add_at)
-_window_sum = _windowed("window_sum", _plain_window_sum)
-_spread = _windowed("spread", _plain_spread)
+_window_sum = _windowed("window_sum", _plain_window_sum, _native_sum)
+_spread = _windowed("spread", _plain_spread, _native_sum)
 _put_mean = _unpooling("put_mean", _plain_put_mean)
 _take_mean = _unpooling("take_mean", _plain_take_mean)
 

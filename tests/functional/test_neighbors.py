@@ -8,8 +8,8 @@ from scipy.spatial.distance import cdist
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
-from jax231.functional import neighbors
 from jax231.functional.neighbors import distances, knn_predict
+from jax231.kernels import neighbors
 from tests.derivatives import assert_derivatives, relative_error
 
 METRICS = ["l1", "l2"]

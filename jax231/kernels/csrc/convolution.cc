@@ -54,8 +54,6 @@ static int64_t workspace_bytes(const int64_t* geometry, int count, int itemsize,
 
 }  // namespace jax231
 
-#define JAX231_EXPORT extern "C" __attribute__((visibility("default")))
-
 JAX231_EXPORT int64_t jax231_conv_output_workspace(const int64_t* geometry, int count, int itemsize) {
   return jax231::workspace_bytes(geometry, count, itemsize, false);
 }

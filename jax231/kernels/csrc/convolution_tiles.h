@@ -12,12 +12,6 @@ namespace jax231 {
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
 
-// Where vectors may begin in a buffer with kVectorBytes to spare.
-template <class T>
-T* aligned(void* p) {
-  return reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(p) + kVectorBytes - 1) / kVectorBytes * kVectorBytes);
-}
-
 struct Range {
   int64_t begin, end;
   int64_t size() const { return std::max<int64_t>(end - begin, 0); }

@@ -17,3 +17,6 @@ struct Listed {
 #define JAX231_KERNEL(name, function, binding)             \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(name, function, binding);  \
   static const ::jax231::Listed name##_is_listed(#name, reinterpret_cast<void*>(&name))
+
+// A plain C function that Python calls.
+#define JAX231_EXPORT extern "C" __attribute__((visibility("default")))

@@ -59,4 +59,10 @@ struct Simd {
   }
 };
 
+// Where vectors may begin in a buffer with kVectorBytes to spare.
+template <class T>
+T* aligned(void* p) {
+  return reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(p) + kVectorBytes - 1) / kVectorBytes * kVectorBytes);
+}
+
 }  // namespace jax231
