@@ -85,23 +85,16 @@ def advance(problem: Problem, build: Build) -> Callable[..., Carry]:
 
 
 def sweep(problem: Problem, build: Build) -> Callable[..., Carry]:
-    """`advance` over seeds (outer axis: params, carry, start, indices) and settings (inner axis: setting, carry).
-
-    Lanes of a small problem run side by side; those of one with ``in_turn`` one after another, which keeps what a lane
-    works on in the processor's cache.
-    """
+    """`advance` over seeds (outer axis: params, carry, start, indices) and settings (inner axis: setting, carry)."""
     run = advance(problem, build)
-
-    def over(function):
-        return (lambda *rows: jax.lax.map(lambda row: function(*row), rows)) if problem.in_turn else jax.vmap(function)
 
     def lanes(settings, params, carries, starts, indices, data, first, last):
         def of_seed(point, row, start, order):
-            return over(lambda setting, carry: run(setting, point, carry, start, order, data, first, last))(
+            return jax.vmap(lambda setting, carry: run(setting, point, carry, start, order, data, first, last))(
                 settings, row
             )
 
-        return over(of_seed)(params, carries, starts, indices)
+        return jax.vmap(of_seed)(params, carries, starts, indices)
 
     return lanes
 
@@ -126,7 +119,7 @@ class FirstOrder:
         self.arena, self.tasks, self.seeds = arena, tasks, tuning_seeds
         self.steps = max(self._steps(task) for task in tasks)
         lanes = [[(task, setting) for setting in task.grid] for task in tasks]
-        if arena.problem.in_turn:
+        if arena.problem.heavy:
             self._parts = [Part((seed,), row) for seed in tuning_seeds for row in lanes]
         else:
             self._parts = [Part(tuning_seeds, list(itertools.chain(*lanes)))]

@@ -23,14 +23,14 @@ class Entry(NamedTuple):
     """A problem: the zoo's model of the same name, and how it is trained.
 
     `strength` multiplies the sum of squared kernels; `budget` is what a run on the digits may spend, in gradients
-    over the training split; `in_turn` makes the lanes of a sweep take turns instead of being mapped.
+    over the training split; `heavy` sweeps each rule and seed in a call of its own, so that the lanes fit into memory.
     """
 
     name: str
     strength: float
     budget: float
     convex: bool
-    in_turn: bool = False
+    heavy: bool = False
 
     @property
     def title(self) -> str:
@@ -48,7 +48,7 @@ ENTRIES = (
     Entry("svm", 5e-4, 100, True),
     Entry("two_layer", 5e-4, 80, False),
     Entry("two_layer_tanh", 5e-4, 80, False),
-    Entry("convnet", 5e-4, 14, False, in_turn=True),
+    Entry("convnet", 5e-4, 14, False, heavy=True),
 )
 
 NAMES = tuple(entry.name for entry in ENTRIES)
@@ -83,7 +83,7 @@ class Problem(NamedTuple):
     title: str
     source: str
     convex: bool
-    in_turn: bool
+    heavy: bool
     budget: float
     model: Model
     objective: Callable[[PyTree, Batch], "jax.Array"]
@@ -149,7 +149,7 @@ def build(name: str, split: Split) -> Problem:
         title=row.title,
         source=model.source,
         convex=row.convex,
-        in_turn=row.in_turn,
+        heavy=row.heavy,
         budget=float(f"{passes:.2g}"),
         model=functions,
         objective=objective,
