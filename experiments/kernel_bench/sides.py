@@ -30,11 +30,16 @@ SIDES: dict[SideName, Side] = {
 
 
 def environment(side: SideName, path: str) -> dict[str, str]:
-    """The variables of a side's process: it computes on the CPU, with as many threads as there are cores."""
+    """The variables of a side's process: it computes on the CPU, with as many threads as there are cores.
+
+    New arrays come in huge pages, where the C library can ask for them: in small ones the first touch of an array can
+    take five times as long as the kernel that fills it, on every side alike.
+    """
     cores = str(cores_here())
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), cores)
     inherited = {name: value for name, value in os.environ.items() if name != "JAX231_KERNELS"}
-    return {**inherited, **threads, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path, **SIDES[side].environment}
+    pages = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    return {**pages, **inherited, **threads, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path, **SIDES[side].environment}
 
 
 def cores_here() -> int:

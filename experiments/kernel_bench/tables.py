@@ -22,7 +22,8 @@ def document(results: Results) -> str:
     lines = [
         f"`{results.command}` on {device['cpu']}, {device['cores']} cores, {device['os']}; "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
-        + f". float32. Each side in a process of its own, in turns; medians of {results.pace['rounds']:.0f} rounds. "
+        + ". float32. Each side in a process of its own, in turns, new arrays in huge pages; "
+        + f"medians of {results.pace['rounds']:.0f} rounds. "
         + (f"Peaks measured beside them: {', '.join(peaks)}. " if peaks else "")
         + "Below 1 is faster; a ratio above its target is bold.",
         "",

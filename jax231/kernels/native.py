@@ -68,6 +68,11 @@ def status() -> Status:
         return _settled
 
 
+def target(kernel: str) -> str:
+    """The name under which XLA knows `kernel`."""
+    return f"jax231_{kernel}"
+
+
 def workspace(kernel: str, numbers: np.ndarray, itemsize: int) -> int:
     """Bytes that `kernel` works in, as the loaded library's function ``jax231_<kernel>_workspace`` says."""
     path = status().library
@@ -125,7 +130,9 @@ def _load(recipe: toolchain.Recipe, found: library.Library) -> Status:
     names = []
     for i in range(loaded.jax231_kernel_count()):
         names.append(loaded.jax231_kernel_name(i).decode())
-        jax.ffi.register_ffi_target(names[-1], capsule(loaded.jax231_kernel_handler(i), None, None), platform="cpu")
+        jax.ffi.register_ffi_target(
+            target(names[-1]), capsule(loaded.jax231_kernel_handler(i), None, None), platform="cpu"
+        )
     _libraries[found.path] = loaded
     known = _status(recipe, True, "compiled for this processor, used on the CPU")
     return known._replace(library=found.path, seconds=found.seconds, kernels=tuple(sorted(names)))

@@ -111,7 +111,7 @@ def _compiled(train: Any, queries: Any, middle: Any, *, laned: tuple[bool, ...],
     numbers = np.array([lanes, n, q, d, k, min(n, slab), min(q, 4 * slab), metric == "l1"], np.int64)
     laned_numbers = np.array(laned, np.int64)
     workspace = compiled.workspace("nearest", numbers, middle.dtype.itemsize)
-    return Call(f"jax231_nearest_{suffix}", {"numbers": numbers, "laned": laned_numbers}, workspace)
+    return Call(f"nearest_{suffix}", {"numbers": numbers, "laned": laned_numbers}, workspace)
 
 
 nearest_p = primitive("nearest", _nearest, _compiled)

@@ -243,11 +243,11 @@ UNPOOLING_TASKS = 16
 
 
 def _windowed(name: str, pure: Callable[..., Any], native: Callable[..., Any] = _native, results: int = 1) -> Any:
-    return primitive(name, pure, functools.partial(native, f"jax231_{name}"), results=results)
+    return primitive(name, pure, functools.partial(native, name), results=results)
 
 
 def _unpooling(name: str, pure: Callable[..., Any]) -> Any:
-    return primitive(name, pure, functools.partial(_native_unpooling, f"jax231_{name}"))
+    return primitive(name, pure, functools.partial(_native_unpooling, name))
 
 
 _max_pool = _windowed("max_pool", _plain_max_pool)

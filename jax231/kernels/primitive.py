@@ -26,7 +26,7 @@ from jax231.kernels import native as compiled
 class Call(NamedTuple):
     """A compiled kernel: its name, its static numbers, and the bytes of memory it works in."""
 
-    target: str
+    kernel: str
     attributes: dict[str, Any]
     workspace: int = 0
 
@@ -90,7 +90,7 @@ def primitive(
         if call.workspace:
             scratch = jax.core.ShapedArray((call.workspace,), np.dtype(np.uint8))
             ctx = ctx.replace(avals_out=[*ctx.avals_out, scratch])
-        return jax.ffi.ffi_lowering(call.target)(ctx, *operands, **call.attributes)[:kept]
+        return jax.ffi.ffi_lowering(compiled.target(call.kernel))(ctx, *operands, **call.attributes)[:kept]
 
     mlir.register_lowering(prim, functools.partial(lower_by, standard))
     mlir.register_lowering(prim, lower_on_cpu, platform="cpu")

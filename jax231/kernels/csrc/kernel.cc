@@ -14,6 +14,6 @@ Listed::Listed(const char* name, void* handler) { kernels().emplace_back(name, h
 
 }  // namespace jax231
 
-extern "C" __attribute__((visibility("default"))) int jax231_kernel_count() { return static_cast<int>(jax231::kernels().size()); }
-extern "C" __attribute__((visibility("default"))) const char* jax231_kernel_name(int i) { return jax231::kernels()[i].first; }
-extern "C" __attribute__((visibility("default"))) void* jax231_kernel_handler(int i) { return jax231::kernels()[i].second; }
+JAX231_EXPORT int jax231_kernel_count() { return static_cast<int>(jax231::kernels().size()); }
+JAX231_EXPORT const char* jax231_kernel_name(int i) { return jax231::kernels()[i].first; }
+JAX231_EXPORT void* jax231_kernel_handler(int i) { return jax231::kernels()[i].second; }

@@ -243,7 +243,7 @@ ffi::Error nearest(ffi::ThreadPool pool, In<D> examples, In<D> queries, In<Wide>
 }  // namespace
 
 #define JAX231_NEAREST(type, D, Wide)                                                             \
-  JAX231_KERNEL(jax231_nearest_##type, (nearest<D, Wide>),                                        \
+  JAX231_KERNEL(nearest_##type, (nearest<D, Wide>),                                               \
                 ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<In<D>>().Arg<In<D>>().Arg<In<Wide>>() \
                     .Ret<ffi::Buffer<ffi::S32>>().Ret<ffi::Buffer<ffi::U8>>()                     \
                     .Attr<Numbers>("numbers").Attr<Numbers>("laned"))

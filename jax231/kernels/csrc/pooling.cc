@@ -459,13 +459,13 @@ auto unpooling() {
 
 }  // namespace
 
-JAX231_KERNEL(jax231_max_pool, reduce_alone<Largest>, windows().Arg<Any>().Ret<Any>());
-JAX231_KERNEL(jax231_max_pool_with_places, max_pool_with_places, windows().Arg<Any>().Ret<Any>().Ret<Any>());
-JAX231_KERNEL(jax231_window_sum, reduce_alone<Sum>, windows().Arg<Any>().Ret<Any>());
-JAX231_KERNEL(jax231_spread, spread, windows().Arg<Any>().Ret<Any>());
-JAX231_KERNEL(jax231_read_at, read_at, windows().Arg<Any>().Arg<Any>().Ret<Any>());
-JAX231_KERNEL(jax231_add_at, add_at, windows().Arg<Any>().Arg<Any>().Ret<Any>());
-JAX231_KERNEL(jax231_put_mean, put_mean, unpooling());
-JAX231_KERNEL(jax231_take_mean, take_mean, unpooling());
+JAX231_KERNEL(max_pool, reduce_alone<Largest>, windows().Arg<Any>().Ret<Any>());
+JAX231_KERNEL(max_pool_with_places, max_pool_with_places, windows().Arg<Any>().Ret<Any>().Ret<Any>());
+JAX231_KERNEL(window_sum, reduce_alone<Sum>, windows().Arg<Any>().Ret<Any>());
+JAX231_KERNEL(spread, spread, windows().Arg<Any>().Ret<Any>());
+JAX231_KERNEL(read_at, read_at, windows().Arg<Any>().Arg<Any>().Ret<Any>());
+JAX231_KERNEL(add_at, add_at, windows().Arg<Any>().Arg<Any>().Ret<Any>());
+JAX231_KERNEL(put_mean, put_mean, unpooling());
+JAX231_KERNEL(take_mean, take_mean, unpooling());
 
 }  // namespace jax231
