@@ -34,7 +34,7 @@ CALL = """
 import jax, numpy as np
 from jax231.kernels import native
 assert native.active()
-jax.block_until_ready(jax.jit(jax.ffi.ffi_call("planted", jax.ShapeDtypeStruct((5,), np.float32)))())
+jax.block_until_ready(jax.jit(jax.ffi.ffi_call("jax231_planted", jax.ShapeDtypeStruct((5,), np.float32)))())
 print("not noticed")
 """
 

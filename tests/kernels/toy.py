@@ -118,4 +118,4 @@ def kernels_in(f, *args, platform: str | None = None) -> int:
     """How many calls of the toy's kernels a lowered program has."""
     traced = jax.jit(f).trace(*args)
     lowered = traced.lower(lowering_platforms=(platform,)) if platform else traced.lower()
-    return lowered.as_text().count("custom_call @toy")
+    return lowered.as_text().count("custom_call @jax231_toy")
