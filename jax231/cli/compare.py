@@ -35,7 +35,12 @@ LEGEND = (
     "Medians over fresh seeds (ranges in the report). Cost and seconds: to a gap of 1 % to the best known loss, cost "
     "in gradients over the training split. <= and >= mark a setting on the edge of its range."
 )
-EXCHANGE = {"loss": "loss", "hvp": "Hessian-vector product", "hessian": "dense Hessian with its solution"}
+EXCHANGE = {
+    "loss": "loss",
+    "hvp": "Hessian-vector product",
+    "ggnvp": "Gauss-Newton product",
+    "hessian": "dense Hessian with its solution",
+}
 
 
 def compare(

@@ -18,9 +18,9 @@ from jax231.optim.newton import damped_solve
 class Rates(NamedTuple):
     """Costs relative to one gradient over the training split, which takes `gradient_seconds`.
 
-    `hvp` is one more product with a linearized gradient; `hessian` a dense Hessian with its factorization (0 where it
-    was not measured). `spread` is the interquartile range over the median: of the gradient's
-    time, and of each of the others' rates.
+    `hvp` is one more product with a linearized gradient; `hessian` a dense Hessian with its factorization; `ggnvp` one
+    more product with the linearized Gauss-Newton matrix (each 0 where it was not measured). `spread` is the
+    interquartile range over the median: of the gradient's time, and of each of the others' rates.
     """
 
     gradient_seconds: float
@@ -28,15 +28,16 @@ class Rates(NamedTuple):
     hvp: float
     hessian: float
     spread: dict[str, float]
+    ggnvp: float = 0.0
 
     @property
-    def vector(self) -> tuple[float, float, float, float]:
-        """In the order of `optim.counts.Counts`: loss, gradient, hvp, hessian."""
-        return (self.loss, 1.0, self.hvp, self.hessian)
+    def vector(self) -> tuple[float, ...]:
+        """In the order of `optim.counts.Counts`: loss, gradient, hvp, hessian, ggnvp."""
+        return (self.loss, 1.0, self.hvp, self.hessian, self.ggnvp)
 
 
 class Meter:
-    """The programs that measure the rates of one arena; `needs` says which of "loss", "hvp", "hessian" are used.
+    """The programs that measure the rates of one arena; `needs` says which of "loss", "hvp", "hessian", "ggnvp" are used.
 
     Each evaluates inside a loop as often as it is told: what a call costs besides would otherwise hide what a small
     gradient does. The loop's carry changes a little in each round, so that nothing can be taken out of it.
@@ -94,7 +95,7 @@ class Meter:
         for name in ratios.keys() - spread.keys():
             low, high = np.quantile(ratios[name], (0.25, 0.75))
             spread[name] = float((high - low) / median[name])
-        evaluations = {name: median.get(name, 0.0) for name in ("loss", "hvp", "hessian")}
+        evaluations = {name: median.get(name, 0.0) for name in ("loss", "hvp", "hessian", "ggnvp")}
         return Rates(gradient_seconds=float(middle), **evaluations, spread=spread)
 
     def _count(self, program: Program, point: tuple[Any, ...], seconds: float) -> int:

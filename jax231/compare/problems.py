@@ -86,11 +86,16 @@ class Problem(NamedTuple):
     heavy: bool
     budget: float
     model: Model
-    objective: Callable[[PyTree, Batch], "jax.Array"]
+    outputs: Callable[[PyTree, Batch], PyTree]
+    outputs_loss: Callable[[PyTree, Batch], "jax.Array"]
     split: Split
     formula: str
     expected_start: float
     lower_bound: float
+
+    def objective(self, params: PyTree, batch: Batch) -> "jax.Array":
+        """The regularized loss, ``outputs_loss(outputs(params, batch), batch)``."""
+        return self.outputs_loss(self.outputs(params, batch), batch)
 
     @property
     def examples(self) -> int:
@@ -139,9 +144,14 @@ def build(name: str, split: Split) -> Problem:
     functions = model.build(split.shape, split.classes)
     loss = model.loss_function
 
-    def objective(params: PyTree, batch: Batch):
-        outputs, _ = functions.apply(params, {}, batch.inputs, train=True)
-        return regularized(loss(outputs, batch.targets), params, row.strength)
+    def outputs(params: PyTree, batch: Batch) -> PyTree:
+        """What the loss is convex in: the scores, and the parameters, for the sake of the penalty."""
+        scores, _ = functions.apply(params, {}, batch.inputs, train=True)
+        return scores, params
+
+    def outputs_loss(outputs: PyTree, batch: Batch) -> "jax.Array":
+        scores, params = outputs
+        return regularized(loss(scores, batch.targets), params, row.strength)
 
     passes = row.budget * min(1.0, (2000 / len(split.train.targets)) ** 0.5)
     return Problem(
@@ -152,7 +162,8 @@ def build(name: str, split: Split) -> Problem:
         heavy=row.heavy,
         budget=float(f"{passes:.2g}"),
         model=functions,
-        objective=objective,
+        outputs=outputs,
+        outputs_loss=outputs_loss,
         split=split,
         formula=row.formula,
         expected_start=model.expected_start(split.classes),

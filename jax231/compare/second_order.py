@@ -81,7 +81,16 @@ def advance(problem: Problem, build: Build) -> Callable[..., Carry]:
             return problem.objective(params, data)
 
         value, grad = reuse.value_and_grad(value_fn, carry.params, carry.opt)
-        updates, opt = build(damping).update(grad, carry.opt, carry.params, value=value, grad=grad, value_fn=value_fn)
+        updates, opt = build(damping).update(
+            grad,
+            carry.opt,
+            carry.params,
+            value=value,
+            grad=grad,
+            value_fn=value_fn,
+            outputs_fn=lambda params: problem.outputs(params, data),
+            outputs_loss=lambda outputs: problem.outputs_loss(outputs, data),
+        )
         told = cast(State, opt)
         cost = sum(rate * count for rate, count in zip(rates, told.counts, strict=True))
         status = jnp.where((cost >= budget) & (carry.steps + 1 >= least), BUDGET, RUNNING)

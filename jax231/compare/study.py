@@ -127,7 +127,9 @@ class _Study:
         else:
             for name in config.problems:
                 stored = self.facts["problems"][name]["rates"]
-                self.rates[name] = costs.Rates(**{field: stored[field] for field in costs.Rates._fields})
+                self.rates[name] = costs.Rates(
+                    **{field: stored[field] for field in costs.Rates._fields if field in stored}
+                )
 
     def _wait(self, title: str, programs: list[Program]) -> None:
         self.watch.stage(title, len(programs))

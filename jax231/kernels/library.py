@@ -57,7 +57,7 @@ def failure(recipe: Recipe) -> KernelError | None:
     """Why compiling failed within the last day: to try in every process would cost each of them its start."""
     path = folder() / f"{recipe.digest}{FAILURE}"
     record = _read(path)
-    if record is None or time.time() - path.stat().st_mtime > DAY:
+    if record is None or _age(path) > DAY:
         return None
     return KernelError(record["reason"], record["output"])
 
@@ -105,7 +105,13 @@ def _make(recipe: Recipe) -> Library:
         _flush(part / LIBRARY)
         facts = {"sha256": sha256(part / LIBRARY), "seconds": seconds, "by": recipe.version, "flags": recipe.flags}
         write_whole(part / RECORD, json.dumps(facts))
-        part.rename(home)
+        try:
+            part.rename(home)
+        except OSError:
+            found = find(recipe)  # without locks another process may have been first
+            if found is None:
+                raise
+            return found
     except KernelError as error:
         if error.lasting:
             record = {"reason": str(error), "output": error.output}
@@ -136,9 +142,16 @@ def _remove_old() -> None:
     """Remove builds that nobody uses any more, and what a killed process has left."""
     for path in folder().iterdir():
         used = path / RECORD if (path / RECORD).exists() else path
-        age = time.time() - used.stat().st_mtime
-        if age > (HOUR if path.suffix == ".part" else KEPT):
+        if _age(used) > (HOUR if path.suffix == ".part" else KEPT):
             _remove(path)
+
+
+def _age(path: Path) -> float:
+    """Seconds since it was used; 0 where another process has just removed it."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _remove(path: Path) -> None:

@@ -11,13 +11,15 @@ class Counts(NamedTuple):
     """Evaluations so far; a value with its gradient counts as one gradient.
 
     `loss` values alone; `gradient` gradients, the one handed to ``update`` included; `hvp` Hessian-vector products with
-    the linearization they share counted as a gradient; `hessian` dense Hessians with their factorization.
+    the linearization they share counted as a gradient; `hessian` dense Hessians with their factorization; `ggnvp`
+    products with the generalised Gauss-Newton matrix or the Fisher information, their linearization a gradient too.
     """
 
     loss: Int[Array, ""]
     gradient: Int[Array, ""]
     hvp: Int[Array, ""]
     hessian: Int[Array, ""]
+    ggnvp: Int[Array, ""]
 
     def plus(
         self,
@@ -25,12 +27,14 @@ class Counts(NamedTuple):
         gradient: jax.Array | int = 0,
         hvp: jax.Array | int = 0,
         hessian: jax.Array | int = 0,
+        ggnvp: jax.Array | int = 0,
     ) -> "Counts":
         """These counts with the given numbers of evaluations added."""
-        return Counts(self.loss + loss, self.gradient + gradient, self.hvp + hvp, self.hessian + hessian)
+        more = (loss, gradient, hvp, hessian, ggnvp)
+        return Counts(*(used + added for used, added in zip(self, more, strict=True)))
 
 
 def none() -> Counts:
     """No evaluations yet."""
     zero = jnp.zeros((), jnp.int32)
-    return Counts(zero, zero, zero, zero)
+    return Counts(zero, zero, zero, zero, zero)

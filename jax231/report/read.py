@@ -32,6 +32,7 @@ class Rates(msgspec.Struct, frozen=True):
     loss: Number | None = None
     hvp: Number | None = None
     hessian: Number | None = None
+    ggnvp: Number | None = None
     spread: dict[str, Any] = {}
 
 

@@ -17,8 +17,8 @@ def arena():
 
 
 def test_the_vector_is_in_the_order_of_the_counts():
-    rates = Rates(gradient_seconds=1e-3, loss=0.5, hvp=2.0, hessian=100.0, spread={})
-    assert Counts(*rates.vector) == Counts(loss=0.5, gradient=1.0, hvp=2.0, hessian=100.0)
+    rates = Rates(gradient_seconds=1e-3, loss=0.5, hvp=2.0, hessian=100.0, spread={}, ggnvp=1.5)
+    assert Counts(*rates.vector) == Counts(loss=0.5, gradient=1.0, hvp=2.0, hessian=100.0, ggnvp=1.5)
 
 
 def test_only_what_is_needed_is_measured(arena):

@@ -129,12 +129,13 @@ def ended(arena):
     """Run a method on a function of three numbers, from 0 to an end; the carry there, and the word for the end."""
 
     def ended(function, *, name="lbfgs", budget=1e6, least=0, last=1000, start=None):
-        problem, build = arena.problem._replace(objective=lambda p, _: function(p["x"])), catalog.entry(name).builder
+        problem = arena.problem._replace(outputs=lambda p, _: p["x"], outputs_loss=lambda x, _: function(x))
+        build, data = catalog.entry(name).builder, problem.split.train
         params, damping = {"x": jnp.zeros(3)}, jnp.asarray(1e-3)
         carry = second_order.begin(build, damping, params)
         start = function(params["x"]) if start is None else jnp.asarray(start)
         limits = (tuple(map(jnp.asarray, RATES.vector)), jnp.asarray(budget), np.int32(least), np.int32(last))
-        carry = jax.jit(second_order.advance(problem, build))(damping, params, carry, start, None, *limits)
+        carry = jax.jit(second_order.advance(problem, build))(damping, params, carry, start, data, *limits)
         return carry, second_order.STATUS[int(carry.status)]
 
     return ended

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax231 import functional
+from jax231.kernels import toolchain
 
 CHECKS = "address,alignment,bounds,integer-divide-by-zero,shift,signed-integer-overflow"
 FLAGS = f"-O0 -g1 -fsanitize={CHECKS} -fno-sanitize-recover=all"
@@ -293,7 +294,8 @@ def summary(report: str) -> str:
 
 
 def _library(file: str) -> str:
-    done = subprocess.run(["c++", f"-print-file-name={file}"], capture_output=True, text=True, check=True)
+    compiler = toolchain.recipe().compiler
+    done = subprocess.run([*compiler, f"-print-file-name={file}"], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
