@@ -115,5 +115,5 @@ def test_errors():
         minimise(rosen, x, method="lbgfs")
     with pytest.raises(ValueError, match="gtol=-1"):
         minimise(rosen, x, gtol=-1)
-    with pytest.raises(ValueError, match="lbfgs: expected .*memory=0"):
+    with pytest.raises(ValueError, match=r"lbfgs: expected .*memory=0"):
         minimise(rosen, x, options={"memory": 0})
