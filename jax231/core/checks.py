@@ -65,6 +65,13 @@ def require_nonnegative(where: str, **numbers: Any) -> None:
             require(bool(np.all(np.asarray(number) >= 0)), where, f"{name} of at least 0", **{name: number})
 
 
+def require_positive(where: str, **numbers: Any) -> None:
+    """Numbers above 0, arrays entry by entry; traced ones and schedules (callables) are not looked at."""
+    for name, number in numbers.items():
+        if is_concrete(number) and not callable(number):
+            require(bool(np.all(np.asarray(number) > 0)), where, f"{name} above 0", **{name: number})
+
+
 def require_labels(where: str, labels: Any, classes: int, name: str = "labels") -> None:
     """Integer class labels within [0, classes); the range is checked where the values are concrete."""
     import jax.numpy as jnp
