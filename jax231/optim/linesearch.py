@@ -51,10 +51,12 @@ def backtracking(
     shrink: float = 0.5,
     decrease: float = 1e-4,
     limit: int = 30,
+    known: Scalar | None = None,
 ) -> Backtracked:
     """Shorten the step from `first` by `shrink` until the loss falls by `decrease` times what the slope promises.
 
-    Gives up, with a step of 0, after `limit` evaluations, or after one where `direction` does not descend.
+    Gives up, with a step of 0, after `limit` evaluations, or after one where `direction` does not descend. `known` is
+    the loss at the first step where the caller has it, which then takes no evaluation.
 
     Source: Armijo 1966; Nocedal & Wright 2006, algorithm 3.1.
     """
@@ -74,7 +76,8 @@ def backtracking(
         return step, value_fn(point + step * direction), evaluations + 1
 
     start = jnp.asarray(first, point.dtype)
-    carry = (start, value_fn(point + start * direction), jnp.ones((), jnp.int32))
+    one = jnp.ones((), jnp.int32)
+    carry = (start, value_fn(point + start * direction), one) if known is None else (start, known, one - 1)
     step, trial, evaluations = jax.lax.while_loop(going, shorter, carry)
     found = ~fails(step, trial) & (slope < 0)
     return Backtracked(jnp.where(found, step, 0), jnp.where(found, trial, value), evaluations)
