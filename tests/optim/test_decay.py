@@ -78,7 +78,9 @@ def test_every_function_that_a_method_may_evaluate_has_the_penalty():
 def test_wrong_uses_are_named():
     tx = decay.decoupled(lbfgs(), 0.1, 0.1)
     with pytest.raises(ValueError, match=r"decoupled: expected an optimizer that does not .*\(decay.coupled\)"):
-        tx.update(PARAMS, tx.init(PARAMS), PARAMS, value=jnp.ones(()), grad=PARAMS, value_fn=lambda p: p["bias"].sum())
+        jax.eval_shape(
+            lambda p: tx.update(p, tx.init(p), p, value=0.0, grad=p, value_fn=lambda p: p["bias"].sum()), PARAMS
+        )
     for build in (lambda: decay.coupled(adam(0.1), -1.0), lambda: decay.decoupled(adam(0.1), 0.1, -1.0)):
         with pytest.raises(ValueError, match=r"coupled: expected strength of at least 0; got strength=-1.0"):
             build()

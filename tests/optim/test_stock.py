@@ -5,7 +5,6 @@ import sys
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import pytest
 
@@ -15,7 +14,7 @@ from tests.problems import quadratic
 from tests.replays import hard_gradients, start
 from tests.trajectories import replay
 
-PLAIN = ("adabelief", "amsgrad", "lamb", "lars", "novograd", "radam", "yogi", "rprop", "sign_sgd")
+PLAIN = ("amsgrad", "lamb", "lars", "rprop")
 
 
 OURS = {"adagrad", "adam", "adamw", "lbfgs", "lion", "muon", "nadam", "rmsprop", "schedule_free", "schedule_free_adamw"}
@@ -58,10 +57,14 @@ def test_sharpness_aware_steps_take_the_gradient_at_the_worst_point_near():
     x = x0["x"]
     grad = jax.grad(lambda x: fun({"x": x}))
     tx = stock("sam")(0.01, radius=0.1, momentum=0.0)
-    updates, _ = tx.update(grad(x), tx.init(x), x, value_fn=lambda x: fun({"x": x}))
+    updates, still = jax.jit(
+        lambda x: (
+            tx.update(grad(x), tx.init(x), x, value_fn=lambda x: fun({"x": x}))[0],
+            tx.update(0 * x, tx.init(x), x, value_fn=lambda x: 0 * x.sum())[0],
+        )
+    )(x)
     worst = x + 0.1 * grad(x) / jnp.linalg.norm(grad(x))
     chex.assert_trees_all_close(updates, -0.01 * grad(worst), rtol=1e-10)
-    still, _ = tx.update(0 * x, tx.init(x), x, value_fn=lambda x: 0 * x.sum())
     assert not still.any()
 
 
@@ -85,14 +88,16 @@ def test_sophia_divides_by_the_diagonal_of_the_hessian():
 
     x = jnp.array([1e-4, 1e-4])
     tx = stock("sophia")(1.0, gamma=1.0, b1=0.0, b2=0.0, weight_decay=0.0, key=jax.random.key(3))
-    _, state = tx.update(jax.grad(fun)(x), tx.init(x), x, value_fn=fun)
-    updates, _ = tx.update(jax.grad(fun)(x), state, x, value_fn=fun)
+    step = jax.jit(lambda state: tx.update(jax.grad(fun)(x), state, x, value_fn=fun))
+    _, state = step(tx.init(x))
+    updates, _ = step(state)
     chex.assert_trees_all_close(updates, -x, rtol=1e-6)
 
 
 def test_noise_comes_from_its_key():
     x = jnp.zeros(3)
 
+    @jax.jit
     def step(key):
         tx = stock("noisy_sgd")(0.1, key=key)
         return tx.update(x, tx.init(x), x)[0]
@@ -103,12 +108,16 @@ def test_noise_comes_from_its_key():
 
 def test_mechanic_scales_the_steps_of_its_base():
     x = jnp.ones(2)
-    for base in (None, optax.sgd(1.0)):
-        tx = stock("mechanize")(1.0, base=base)
+    moved = []
+    for rate in (1.0, 2.0):
+        tx = stock("mechanize")(rate, base=optax.sgd(1.0), weight_decay=0.0)
+        step = jax.jit(lambda state, tx=tx: tx.update(x, state, x))
         state = tx.init(x)
-        _, state = tx.update(x, state, x)
-        updates, _ = tx.update(x, state, x)
-        assert np.isfinite(updates).all()
+        for _ in range(3):
+            updates, state = step(state)
+        moved.append(updates)
+    assert (moved[0] < 0).all()
+    chex.assert_trees_all_close(2 * moved[0], moved[1], rtol=1e-5)
 
 
 def test_wrong_uses_are_named():
