@@ -26,6 +26,7 @@ import optax
 from jaxtyping import Array, Int
 
 from jax231.core import tree
+from jax231.core.checks import require
 from jax231.core.types import PyTree, Scalar
 from jax231.optim.dtypes import keep_dtypes
 from jax231.optim.root import divide_by_root
@@ -49,6 +50,7 @@ def _apply(rule: Rule, means: int) -> optax.GradientTransformationExtraArgs:
         return Moments(jnp.zeros((), jnp.int32), tuple(tree.zeros_like(params) for _ in range(means)))
 
     def update(updates: PyTree, state: Any, params: PyTree = None):
+        require(params is not None, "by_hand", "update(grads, state, params)", params=params)
         t = state.t + 1
         moved = jax.tree.map(lambda g, x, *ms: rule(t, x, g, *ms), updates, params, *state.means)
         step, *new = jax.tree.transpose(jax.tree.structure(updates), jax.tree.structure((0,) * (1 + means)), moved)

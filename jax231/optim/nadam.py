@@ -15,8 +15,8 @@ def nadam(
 ) -> optax.GradientTransformationExtraArgs:
     """Steps ``x += -rate * m~ / (sqrt(v^) + eps)`` with ``m~ = b1 * m / (1 - b1^(t+1)) + (1 - b1) * g / (1 - b1^t)``.
 
-    m, v and v^ are Adam's. PyTorch's NAdam is another rule: it keeps the paper's schedule of b1
-    (``b1 * (1 - 0.5 * 0.96^(t * momentum_decay))``), which Optax leaves out, and no setting makes the two equal.
+    m, v and v^ are Adam's. PyTorch keeps the paper's schedule of b1, ``b1 * (1 - 0.5 * 0.96^(t * momentum_decay))``,
+    which Optax leaves out: the two are equal where `momentum_decay` is so large that b1 is constant.
 
     Raises:    ValueError if `rate` is not positive, `eps` negative or a decay outside [0, 1] where they can be seen.
     Source:    Optax (`optax.nadam`); Dozat 2016, "Incorporating Nesterov momentum into Adam", algorithm 2.

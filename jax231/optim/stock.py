@@ -36,6 +36,9 @@ def stock(name: str) -> Builder:
     sophia     ``key``, of the probes; Hessian-vector products are those of ``value_fn``
     =========  ========================================================================================================
 
+    `adadelta` and `adamax` are PyTorch's too. `amsgrad` is not (see `by_hand`), nor `radam`, which adds eps before it
+    corrects the root there, nor `rprop`, which in Optax takes the step of the call before, and none at the first.
+
     Raises:    ValueError with the nearest names for an unknown one; by the builder for a rate that is not positive
                where it can be seen; by ``update`` without what it needs.
     """

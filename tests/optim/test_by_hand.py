@@ -67,6 +67,12 @@ def test_they_are_the_steps_of_pytorch():
     chex.assert_trees_all_close(ours, theirs, rtol=1e-11, atol=1e-11)
 
 
+def test_missing_parameters_are_named():
+    tx = by_hand.sgd(RATE)
+    with pytest.raises(ValueError, match=r"by_hand: expected update\(grads, state, params\); got params=None"):
+        tx.update(GRADIENTS[0], tx.init(GRADIENTS[0]))
+
+
 @pytest.mark.usefixtures("x64")
 def test_the_difference_in_amsgrad_is_as_written():
     """Optax keeps the largest corrected mean: in the first steps far larger than the corrected largest."""

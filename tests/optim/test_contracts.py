@@ -92,19 +92,19 @@ def test_a_scan_over_mapped_settings_keeps_all_types(name, wrap):
 
 
 def test_step_sizes_are_lanes_of_one_program_that_lowers_the_loss():
-    """All in one program, for the sake of compilation."""
-    fun, params = net(jnp.float32, jnp.float32)
+    """All in one program, for the sake of compilation, and on bfloat16 parameters beside float32 ones."""
+    fun, params = net(jnp.bfloat16, jnp.float32)
 
     @jax.jit
     def lanes(rates):
         ends = {
-            name: jax.vmap(lambda rate, b=EVERY[name]: run(b(rate), fun, params, 3)[0])(rates) for name in FIRST_ORDER
+            name: jax.vmap(lambda rate, b=EVERY[name]: run(b(rate), fun, params, 10)[0])(rates) for name in FIRST_ORDER
         }
         return ends, jax.tree.map(jax.vmap(fun), ends, is_leaf=lambda x: isinstance(x, dict) and "hidden" in x)
 
-    ends, losses = lanes(jnp.array([1e-4, 1e-3, 1e-2]))
-    others, _ = lanes(jnp.array([2e-4, 2e-3, 2e-2]))
+    ends, losses = lanes(jnp.array([1e-3, 5e-3, 2e-2]))
+    others, _ = lanes(jnp.array([2e-3, 6e-3, 3e-2]))
     assert lanes._cache_size() == 1
     for name in FIRST_ORDER:
-        assert (losses[name] <= fun(params)).all(), name
+        assert (losses[name] < fun(params)).all(), name
         assert not np.array_equal(ends[name]["output"]["weight"], others[name]["output"]["weight"]), name

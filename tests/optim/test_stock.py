@@ -5,13 +5,14 @@ import sys
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
 from jax231.optim import stock_table
 from jax231.optim.stock import stock
 from tests.problems import quadratic
-from tests.replays import hard_gradients, start
+from tests.replays import by_torch, hard_gradients, start
 from tests.trajectories import replay
 
 PLAIN = ("amsgrad", "lamb", "lars", "rprop")
@@ -49,6 +50,19 @@ def test_they_take_the_steps_of_optax():
     ours = jax.jit(lambda: {name: replay(stock(name)(0.01), point, gradients) for name in PLAIN})()
     theirs = jax.jit(lambda: {name: replay(getattr(optax, name)(0.01), point, gradients) for name in PLAIN})()
     chex.assert_trees_all_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.usefixtures("x64")
+def test_two_are_those_of_pytorch_and_two_differ_as_written():
+    gradients = hard_gradients()
+    names = {"adadelta": "Adadelta", "adamax": "Adamax", "radam": "RAdam", "rprop": "Rprop"}
+    theirs = {name: by_torch(peer, gradients, 0.01) for name, peer in names.items()}
+    ours = jax.jit(lambda: {name: replay(stock(name)(0.01), start(gradients), gradients) for name in names})()
+    for name in ("adadelta", "adamax"):
+        chex.assert_trees_all_close(ours[name], theirs[name], rtol=1e-12, atol=1e-12)
+    chex.assert_trees_all_close(ours["radam"], theirs["radam"], atol=1e-6)
+    np.testing.assert_array_equal(ours["rprop"][0], start(gradients))
+    assert (theirs["rprop"][0] != start(gradients))[:-2].all()
 
 
 @pytest.mark.usefixtures("x64")
