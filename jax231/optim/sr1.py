@@ -103,7 +103,7 @@ def sr1(damping: Scalar = 0.0, *, radius: Scalar = 1.0) -> optax.GradientTransfo
         # The model of the loss itself has no damping in it.
         found = found._replace(decrease=found.decrease + shift * tree.dot(found.step, found.step) / 2)
         trial, slope = jax.value_and_grad(fun)(point + found.step)
-        taken = judge(value, trial, found, state.radius)
+        taken = judge(value, trial, found, state.radius, poor=0.1, shrink=0.5)
         falls = found.decrease > 0
         moved = taken.accepted & falls
         size = jnp.where(falls, taken.radius, state.radius)

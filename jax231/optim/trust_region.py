@@ -77,19 +77,22 @@ def to_rim(step: Vector, direction: Vector, radius: Number) -> Scalar:
     return left / jnp.where(below > 0, below, 1)
 
 
-def judge(value: Scalar, trial: Scalar, within: Within, radius: Scalar, *, accept: float = 1e-4) -> Judgement:
+def judge(
+    value: Scalar, trial: Scalar, within: Within, radius: Scalar, *, poor: float = 0.25, shrink: float = 0.25
+) -> Judgement:
     """Compare the fall of the loss, from `value` to `trial`, with the model's.
 
-    A step is taken where the loss falls by `accept` times what the model says. Below a quarter of it (or where the loss
-    is not a number) the radius becomes a quarter of the step's length; above three quarters, and on the rim, it
-    doubles. Falls that rounding hides count as the model's.
+    A step is taken where the loss falls by 1e-4 of what the model says. Below `poor` of it (or where the loss is not a
+    number) the radius becomes `shrink` times the step's length; above three quarters, and for a step of more than 0.8
+    radii, it doubles. Falls that rounding hides count as the model's.
 
-    Source: Nocedal & Wright 2006, algorithm 4.1; Conn, Gould & Toint 2000, section 17.4.2, for rounding.
+    Source: Nocedal & Wright 2006, algorithm 4.1, and 6.2 for the 0.8; Conn, Gould & Toint 2000, section 17.4.2, for
+    rounding.
     """
-    slack = rounding(value)
+    slack, length = rounding(value), tree.norm(within.step)
     ratio = (value - trial + slack) / (within.decrease + slack)
-    grown = jnp.where((ratio > 0.75) & within.rim, 2 * radius, radius)
-    return Judgement(ratio > accept, jnp.where(ratio >= 0.25, grown, tree.norm(within.step) / 4))
+    grown = jnp.where((ratio > 0.75) & (length > 0.8 * radius), 2 * radius, radius)
+    return Judgement(ratio > 1e-4, jnp.where(ratio >= poor, grown, shrink * length))
 
 
 def require_radius(where: str, radius: Number) -> None:

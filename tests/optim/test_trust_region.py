@@ -88,22 +88,22 @@ def test_products_that_are_not_numbers_promise_nothing():
 
 
 @pytest.mark.parametrize(
-    ("trial", "rim", "accepted", "radius"),
+    ("trial", "radius", "accepted", "following"),
     [
-        (2.0, True, True, 4.0),  # as the model says
-        (2.0, False, True, 2.0),
-        (2.5, True, True, 2.0),  # half of it
-        (2.9, True, True, 0.25),  # a tenth
-        (3.0, False, False, 0.25),
-        (9.0, True, False, 0.25),
-        (np.nan, True, False, 0.25),
-        (np.inf, True, False, 0.25),
+        (2.0, 1.0, True, 2.0),  # as the model says
+        (2.0, 2.0, True, 2.0),  # well inside
+        (2.5, 1.0, True, 1.0),  # half of it
+        (2.9, 1.0, True, 0.25),  # a tenth
+        (3.0, 2.0, False, 0.25),
+        (9.0, 1.0, False, 0.25),
+        (np.nan, 1.0, False, 0.25),
+        (np.inf, 1.0, False, 0.25),
     ],
 )
-def test_the_loss_judges_the_model(trial, rim, accepted, radius):
-    within = Within(jnp.array([0.6, -0.8]), jnp.ones(()), jnp.zeros((), jnp.int32), jnp.asarray(rim))
-    found = judge(jnp.asarray(3.0), jnp.asarray(trial), within, jnp.asarray(2.0))
-    assert (bool(found.accepted), float(found.radius)) == (accepted, radius)
+def test_the_loss_judges_the_model(trial, radius, accepted, following):
+    within = Within(jnp.array([0.6, -0.8]), jnp.ones(()), jnp.zeros((), jnp.int32), jnp.asarray(False))
+    found = judge(jnp.asarray(3.0), jnp.asarray(trial), within, jnp.asarray(radius))
+    assert (bool(found.accepted), float(found.radius)) == (accepted, pytest.approx(following))
 
 
 def test_a_fall_that_rounding_hides_is_taken():
