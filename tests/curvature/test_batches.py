@@ -1,3 +1,5 @@
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -37,20 +39,25 @@ def derivatives(params, vector, batch):
     }
 
 
-@pytest.mark.parametrize("size", [1, 4, 5, 10, 64])
+@functools.cache
+def reference():
+    return jax.jit(derivatives)(PARAMS, VECTOR, DATA)
+
+
+@pytest.mark.parametrize("size", [4, 5, 64])
 def test_the_mean_over_batches_is_that_over_all_data(size):
     """Also where the last batch is smaller, and where one is larger than the data."""
     found = jax.jit(over_batches(derivatives, size=size))(PARAMS, VECTOR, DATA)
-    chex.assert_trees_all_close(found, derivatives(PARAMS, VECTOR, DATA), rtol=1e-10, atol=1e-14)
+    chex.assert_trees_all_close(found, reference(), rtol=1e-10, atol=1e-14)
 
 
 def test_the_whole_can_be_differentiated_and_mapped():
     whole = over_batches(loss, size=4)
     found = jax.jit(lambda p, v, d: hvp(lambda q: whole(q, d), p, v))(PARAMS, VECTOR, DATA)
-    chex.assert_trees_all_close(found, hvp(lambda p: loss(p, DATA), PARAMS, VECTOR), rtol=1e-10, atol=1e-14)
-    points = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), PARAMS)
-    values = jax.vmap(whole, (0, None))(points, DATA)
-    chex.assert_trees_all_close(values, jax.vmap(loss, (0, None))(points, DATA), rtol=1e-12)
+    chex.assert_trees_all_close(found, reference()["hvp"], rtol=1e-10, atol=1e-14)
+    points = jax.tree.map(lambda x: np.stack([x, 2 * x]), PARAMS)
+    both = jax.jit(lambda p, d: [jax.vmap(fun, (0, None))(p, d) for fun in (whole, loss)])
+    chex.assert_trees_all_close(*both(points, DATA), rtol=1e-12)
 
 
 def test_eigenvalues_over_a_data_set():

@@ -14,9 +14,14 @@ pytestmark = pytest.mark.usefixtures("x64")
 KEY = jax.random.key(0)
 
 
+@jax.jit
+def largest(matrix):
+    return sharpness(operator(matrix), LIKE, KEY, steps=12)
+
+
 def test_sharpness_is_the_largest_eigenvalue():
     matrix = spectrum(np.arange(12.0) - 8)
-    found = sharpness(operator(matrix), LIKE, KEY, steps=12)
+    found = largest(matrix)
     assert found.value == pytest.approx(3, rel=1e-12)
     assert found.residual <= 1e-12
     direction = tree.ravel(found.direction)[0]
@@ -25,7 +30,7 @@ def test_sharpness_is_the_largest_eigenvalue():
 
 def test_descent_is_stable_up_to_two_over_the_sharpness():
     matrix = spectrum(np.arange(1.0, 13.0))
-    limit = 2 / sharpness(operator(matrix), LIKE, KEY, steps=12).value
+    limit = 2 / largest(matrix).value
     for rate, grows in ((0.99 * limit, False), (1.01 * limit, True)):
         step = np.eye(12) - float(rate) * matrix
         assert (np.linalg.norm(np.linalg.matrix_power(step, 1000), 2) > 1) == grows

@@ -38,7 +38,7 @@ def test_an_orthonormal_basis_of_what_a_stack_spans(stack):
 def test_random_vectors_have_their_moments():
     keys = jax.random.split(jax.random.key(3), 500)
     for draw in (normal, rademacher):
-        drawn = rows(jax.vmap(lambda key, draw=draw: draw(key, LIKE))(keys))
+        drawn = rows(jax.jit(jax.vmap(lambda key, draw=draw: draw(key, LIKE)))(keys))
         covariance = drawn.T @ drawn / 500
         assert np.abs(covariance - np.eye(12)).max() <= 0.25
     assert set(np.unique(drawn)) == {-1.0, 1.0}
