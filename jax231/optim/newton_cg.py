@@ -73,7 +73,8 @@ def newton_cg(damping: Scalar = 1e-3, *, cg_limit: int = 50) -> optax.GradientTr
     """Truncated Newton: CG on (H + lambda I) p = -gradient, then backtracking until the loss falls.
 
     `update` needs ``value``, ``grad`` and ``value_fn``. CG stops at a residual of min(1/2, sqrt|g|) |g|, which makes
-    the convergence superlinear, at negative curvature, or after `cg_limit` products.
+    the convergence superlinear, at negative curvature, or after `cg_limit` products. `newton_cg_trust` has a
+    trust region in place of the line search, and uses negative curvature.
 
     damping: lambda >= 0, traced.
 

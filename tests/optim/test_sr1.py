@@ -112,9 +112,9 @@ def test_a_step_that_is_not_taken_teaches_the_matrix_and_shortens_the_next():
     assert np.abs(after.matrix - state.matrix).max() > 1e-3
     state = after
     for _ in range(60):  # walls on all sides
-        chex.assert_trees_all_equal(updates, tree.zeros_like(params))
-        chex.assert_trees_all_close((state.kept.value, state.kept.grad), jax.value_and_grad(fun)(params))
+        assert not np.any(updates["x"])
         updates, state = step(params, state, jnp.nan)
+    chex.assert_trees_all_close((state.kept.value, state.kept.grad), jax.value_and_grad(fun)(params))
     assert state.stalled
     assert np.isfinite(state.matrix).all()
 
