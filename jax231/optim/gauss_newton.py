@@ -75,8 +75,8 @@ def minimise_model(
 
     Begins at `start` where that descends and q is negative there, else at 0. With k = max(10, i / 10) it stops at
     iteration i where the last k of them gained less than a share of 5e-4 k of q, at a residual of rounding errors, or
-    before a direction of non-positive curvature; if that is the very first, the preconditioned negative gradient, the
-    solution is that itself.
+    before a direction of non-positive curvature; if that is the very first, the solution is the preconditioned negative
+    gradient, and the model there its slope alone.
 
     inverse:  the diagonal of the inverse preconditioner.
     Source:   Martens 2010, sections 4.4 (stopping rule), 4.6 (start) and 4.7 (preconditioning); Nocedal & Wright 2006,
@@ -87,6 +87,7 @@ def minimise_model(
     start = jnp.where(helps, start, 0)
     residual = -gradient - jnp.where(helps, image, 0)
     eps = jnp.finfo(gradient.dtype).eps
+    steepest = -inverse * gradient
     small = (100 * eps) ** 2 * tree.dot(gradient, inverse * gradient)
 
     def model(solution, residual):
@@ -102,14 +103,15 @@ def minimise_model(
         image = product(cg.direction)
         curvature = tree.dot(cg.direction, image)
         negative = ~(curvature > 0)
-        steepest = ((cg.iteration == 0) & ~helps).astype(image.dtype)
-        length = jnp.where(negative, steepest, cg.square / jnp.where(negative, 1, curvature))
-        solution = cg.solution + length * cg.direction
+        at_once = negative & (cg.iteration == 0)
+        length = jnp.where(negative, 0, cg.square / jnp.where(negative, 1, curvature))
+        solution = jnp.where(at_once, steepest, cg.solution + length * cg.direction)
         residual = cg.residual - length * image
         scaled = inverse * residual
         square = tree.dot(residual, scaled)
         direction = scaled + square / cg.square * cg.direction
-        models = cg.models.at[cg.iteration + 1].set(model(solution, residual))
+        value = jnp.where(at_once, tree.dot(gradient, steepest), model(solution, residual))
+        models = cg.models.at[cg.iteration + 1].set(value)
         keep = cg.iteration == cg.save_next  # so the last iterate is not among them
         saved = _put(cg.saved, keep, cg.solution, cg.models[cg.iteration])
         save_next = jnp.where(keep, cg.save_next + 1 + 3 * cg.save_next // 10, cg.save_next)

@@ -235,7 +235,8 @@ def kfac(
         are those of ``outputs_fn``; their first leaf, examples along its first axis, is what targets are drawn for, and
         others are for penalties. `layer_inputs` has the input of each of the `layers`, and `probes` what is added to
         its pre-activations, a scalar or an array of their shape.
-    damping: lambda >= 0 of the first step, traced; the factors get its square root, shared by pi.
+    damping: lambda >= 0 of the first step, traced; the factors get its square root, shared by pi. It never falls below
+        rounding error of this, and 0 stays 0.
     layers: the affine and convolution layers by name, ``"block/conv1"``; their parameters are ``kernel`` or ``weight``
         and perhaps ``bias``. Convolutions have one group, and their pixels are taken for independent.
     every: steps between inversions, but for the first three. samples: targets drawn for each example; 0 is the exact
@@ -300,7 +301,7 @@ def kfac(
         searched = backtracking(fun, point, direction, value, gradient, known=trial)
         moved = searched.step > 0
         step = jnp.where(moved, searched.step * direction, 0)
-        following = adapted(state.damping, ratio, 19 / 20)
+        following = jnp.maximum(adapted(state.damping, ratio, 19 / 20), eps * jnp.asarray(damping, dtype))
         used = state.counts.plus(loss=1 + searched.evaluations, gradient=2 + passes, ggnvp=len(stacked))
         return unravel(step), KfacState(used, following, factors, inverses, step, ratio, state.iterations + 1, ~moved)
 

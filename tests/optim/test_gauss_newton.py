@@ -95,10 +95,11 @@ def test_a_start_that_does_not_help_is_not_used():
 
 def test_without_positive_curvature_it_is_the_preconditioned_gradient():
     inverse = np.linspace(1.0, 2.0, SIZE)
-    found = solve(-np.eye(SIZE), GRADIENT, np.zeros(SIZE), inverse)
-    np.testing.assert_array_equal(found.solution, -inverse * GRADIENT)
-    assert found.iterations == 1
-    assert found.model < 0
+    for start in (np.zeros(SIZE), -0.1 * GRADIENT):
+        found = solve(-np.eye(SIZE), GRADIENT, start, inverse)
+        np.testing.assert_array_equal(found.solution, -inverse * GRADIENT)
+        assert found.iterations == 1
+        assert found.model == pytest.approx(-GRADIENT @ (inverse * GRADIENT))
 
 
 def test_negative_curvature_later_leaves_a_direction_that_descends():
@@ -181,24 +182,6 @@ def test_where_the_model_is_linear_the_damped_step_is_newtons():
     np.testing.assert_allclose(states.damping, 0.7 * (2 / 3) ** np.arange(1, 4), rtol=1e-12)  # the model is exact
 
 
-def test_settings_are_lanes_of_one_program():
-    problem = linear_least_squares()[-1]
-    settings = jnp.array([0.0, 0.7])
-
-    def three(setting):
-        tx = gauss_newton(setting)
-        return jax.lax.scan(
-            lambda c, _: (step(tx, problem, *c), c[0]), (problem.start, tx.init(problem.start)), length=3
-        )
-
-    (points, states), _ = jax.jit(jax.vmap(three))(settings)
-    for lane, setting in enumerate(settings):
-        alone = jax.tree.map(lambda x: x[-1], on_least_squares()(setting))
-        chex.assert_trees_all_close(
-            jax.tree.map(lambda x, lane=lane: x[lane], (points, states)), alone, rtol=1e-6, atol=1e-12
-        )
-
-
 def test_it_finds_the_minimum_of_a_convex_problem():
     problem = softmax_regression()
     points, states = descent(lambda damping: gauss_newton(damping, probes=4), problem, 15)(1e-2)
@@ -221,21 +204,18 @@ def test_types_are_kept(dtype):
 
 def test_the_signs_estimate_the_mean_of_the_squared_gradients():
     rng = np.random.default_rng(6)
-    x, labels = jnp.asarray(rng.normal(size=(5, 3))), jnp.asarray(rng.integers(0, 2, 5))
-
-    def outputs_fn(flat):
-        return x @ flat.reshape(3, 2)
-
-    def losses(flat):
-        return optax.softmax_cross_entropy_with_integer_labels(outputs_fn(flat), labels)
+    x, labels, weights = rng.normal(size=(5, 3)), rng.integers(0, 2, 5), rng.normal(size=(3, 2))
 
     def mean(outputs):
         return optax.softmax_cross_entropy_with_integer_labels(outputs, labels).mean()
 
-    point = jnp.asarray(rng.normal(size=6))
-    exact = (jax.jacobian(losses)(point) ** 2).mean(0)
-    found = jax.jit(lambda p: fisher_diagonal(outputs_fn, mean, p, jax.random.key(0), 4000))(point)
-    np.testing.assert_allclose(found, exact, rtol=0.1)
+    @jax.jit
+    def estimate(point):
+        return fisher_diagonal(lambda flat: x @ flat.reshape(3, 2), mean, point, jax.random.key(0), 4000)
+
+    shares = np.exp(x @ weights) / np.exp(x @ weights).sum(1, keepdims=True)
+    gradients = x[:, :, None] * (shares - np.eye(2)[labels])[:, None]
+    np.testing.assert_allclose(estimate(weights.ravel()), (gradients**2).mean(0).ravel(), rtol=0.1)
 
 
 def test_it_stays_where_the_loss_is_a_number():
@@ -256,9 +236,9 @@ def test_it_stays_where_the_loss_is_a_number():
 
 
 def test_it_beats_the_best_gradient_descent_on_an_autoencoder():
-    """A product is charged as one and a half gradients, a loss as half of one."""
+    """By a factor of 20 in loss, where a product is charged as one and a half gradients, a loss as half of one."""
     problem = autoencoder()
-    points, states = descent(gauss_newton, problem, 40)(0.1)
+    points, states = descent(gauss_newton, problem, 20)(0.1)
     end = float(problem.value_fn(jax.tree.map(lambda x: x[-1], points)))
     used = jax.tree.map(lambda x: float(x[-1]), states.counts)
     budget = int(used.gradient + 1.5 * used.ggnvp + 0.5 * used.loss)
@@ -269,7 +249,7 @@ def test_it_beats_the_best_gradient_descent_on_an_autoencoder():
 
         return problem.value_fn(jax.lax.fori_loop(0, budget, body, jax.tree.map(jnp.asarray, problem.start)))
 
-    best = float(jnp.nanmin(jax.jit(jax.vmap(descend))(jnp.geomspace(0.03, 10.0, 12))))
+    best = float(jnp.nanmin(jax.jit(jax.vmap(descend))(jnp.geomspace(0.1, 10.0, 8))))
     assert end < best / 20
 
 

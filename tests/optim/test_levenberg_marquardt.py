@@ -128,22 +128,6 @@ def test_at_a_minimum_and_where_nothing_is_a_number_it_stays(start):
     assert not np.isnan(states.damping).any()
 
 
-def test_settings_are_lanes_of_one_program():
-    problem = linear_least_squares()[-1]
-    settings = jnp.array([0.0, 0.3])
-
-    def three(setting):
-        tx = levenberg_marquardt(setting)
-        return jax.lax.fori_loop(0, 3, lambda _, c: step(tx, problem, *c), (problem.start, tx.init(problem.start)))
-
-    lanes = jax.jit(jax.vmap(three))(settings)
-    for lane, setting in enumerate(settings):
-        alone = jax.tree.map(lambda x: x[-1], on_least_squares()(setting))
-        found = jax.tree.map(lambda x, lane=lane: x[lane], lanes)
-        chex.assert_trees_all_close(found[0], alone[0], rtol=1e-9)
-        chex.assert_trees_all_close(found[1].scale, alone[1].scale, rtol=1e-9)
-
-
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_types_are_kept(dtype):
     start = {"a": {"slope": jnp.asarray(0.5, dtype)}, "b": jnp.asarray([1.0, 0.0], dtype)}

@@ -75,24 +75,8 @@ def test_the_step_solves_the_damped_system_as_far_as_it_should(builder):
     residual = np.linalg.norm(matrix @ taken + damping * taken + gradient)
     assert residual <= min(0.5, np.sqrt(length)) * length
     np.testing.assert_array_equal(states.counts.ggnvp, np.cumsum(states.cg_iterations))
-
-
-def test_the_loss_falls_and_settings_are_lanes():
-    builder = natural_gradient
-    settings = jnp.array([1e-2, 1.0])
-
-    def few(setting):
-        tx = builder(setting)
-        start = jax.tree.map(jnp.asarray, START)
-        carry = start, tx.init(start)
-        return jax.lax.fori_loop(0, 5, lambda _, carry: step(tx, NET, *carry, per_example_fn=per_example), carry)
-
-    lanes = jax.jit(jax.vmap(few))(settings)
-    for lane, setting in enumerate(settings):
-        alone = jax.tree.map(lambda x: x[-1], on_net(builder)(setting))
-        found = jax.tree.map(lambda x, lane=lane: x[lane], lanes)
-        chex.assert_trees_all_close(found, alone, rtol=1e-6, atol=1e-10)
-        assert NET.value_fn(found[0]) < 0.8 * NET.value_fn(START)
+    end = jax.tree.map(lambda x: x[-1], points)
+    assert NET.value_fn(end) < 0.5 * NET.value_fn(START)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
