@@ -96,6 +96,11 @@ def spectrum(eigenvalues: Any, seed: int = 0) -> np.ndarray:
     return (basis * values) @ basis.T
 
 
+def as_vector(vector: PyTree) -> np.ndarray:
+    """A tree as a vector, in the order of `tree.ravel`."""
+    return np.concatenate([np.ravel(x) for x in jax.tree.leaves(vector)])
+
+
 def rows(stack: PyTree) -> np.ndarray:
     """A stack of trees as a matrix with one row each."""
-    return np.asarray(jax.vmap(lambda one: tree.ravel(one)[0])(stack))
+    return np.concatenate([np.reshape(x, (len(x), -1)) for x in jax.tree.leaves(stack)], axis=1)

@@ -6,9 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax231.core import tree
 from jax231.curvature.diagonal import diagonal, ggn_diagonal, hutchinson_diagonal
-from tests.curvature.closures import LIKE, operator, spectrum
+from tests.curvature.closures import LIKE, as_vector, operator, spectrum
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -19,13 +18,13 @@ MATRIX = spectrum(np.arange(1.0, 13.0))
 def test_the_diagonal_in_blocks(block):
     found = diagonal(operator(MATRIX), LIKE, block=block)
     chex.assert_trees_all_equal_shapes(found, LIKE)
-    chex.assert_trees_all_close(tree.ravel(found)[0], np.diag(MATRIX), rtol=1e-12)
+    chex.assert_trees_all_close(as_vector(found), np.diag(MATRIX), rtol=1e-12)
 
 
 def test_hutchinsons_estimate_and_its_error():
     """Against the variance by the formula: the estimate of every entry, and the standard errors as a whole."""
     estimate = jax.jit(functools.partial(hutchinson_diagonal, operator(MATRIX), LIKE, probes=2000))
-    value, error = (np.asarray(tree.ravel(x)[0]) for x in estimate(jax.random.key(0)))
+    value, error = (as_vector(x) for x in estimate(jax.random.key(0)))
     expected = np.sqrt(((MATRIX**2).sum(1) - np.diag(MATRIX) ** 2) / 2000)
     assert np.all(np.abs(value - np.diag(MATRIX)) <= 4 * expected)
     chex.assert_trees_all_close(error, expected, rtol=0.15)
@@ -33,7 +32,7 @@ def test_hutchinsons_estimate_and_its_error():
 
 def test_a_diagonal_matrix_takes_one_probe():
     found = hutchinson_diagonal(operator(np.diag(np.diag(MATRIX))), LIKE, jax.random.key(0), probes=2)
-    chex.assert_trees_all_close(tree.ravel(found.value)[0], np.diag(MATRIX), rtol=1e-12)
+    chex.assert_trees_all_close(as_vector(found.value), np.diag(MATRIX), rtol=1e-12)
     chex.assert_trees_all_close(found.error, LIKE, atol=1e-12)
 
 

@@ -7,7 +7,7 @@ import pytest
 from jax231.core import tree
 from jax231.curvature.products import linearized_hvp
 from jax231.curvature.sharpness import filter_scaled, sharpness
-from tests.curvature.closures import LIKE, operator, spectrum
+from tests.curvature.closures import LIKE, as_vector, operator, spectrum
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -24,7 +24,7 @@ def test_sharpness_is_the_largest_eigenvalue():
     found = largest(matrix)
     assert found.value == pytest.approx(3, rel=1e-12)
     assert found.residual <= 1e-12
-    direction = tree.ravel(found.direction)[0]
+    direction = as_vector(found.direction)
     chex.assert_trees_all_close(matrix @ direction, 3 * direction, atol=1e-12)
 
 
@@ -64,4 +64,4 @@ def test_the_scaled_operator_is_a_product_of_matrices():
     matrix = spectrum(np.arange(12.0))
     found = filter_scaled(operator(matrix), params)(params)
     expected = lengths * (matrix @ (lengths * np.arange(1.0, 13.0)))
-    chex.assert_trees_all_close(tree.ravel(found)[0], expected, rtol=1e-12)
+    chex.assert_trees_all_close(as_vector(found), expected, rtol=1e-12)

@@ -6,7 +6,7 @@ import pytest
 
 from jax231.core import tree
 from jax231.curvature.vectors import coefficients, combination, normal, orthonormal, rademacher, unit, widened
-from tests.curvature.closures import LIKE, rows
+from tests.curvature.closures import LIKE, as_vector, rows
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -18,9 +18,9 @@ def stack():
 
 def test_stacks_are_matrices(stack):
     vector = normal(jax.random.key(1), LIKE)
-    flat, weights = tree.ravel(vector)[0], jnp.arange(8.0).reshape(2, 4)
+    flat, weights = as_vector(vector), jnp.arange(8.0).reshape(2, 4)
     chex.assert_trees_all_close(coefficients(stack, vector), rows(stack) @ flat, rtol=1e-12)
-    chex.assert_trees_all_close(tree.ravel(combination(weights[1], stack))[0], weights[1] @ rows(stack), rtol=1e-12)
+    chex.assert_trees_all_close(as_vector(combination(weights[1], stack)), weights[1] @ rows(stack), rtol=1e-12)
     chex.assert_trees_all_close(rows(combination(weights, stack)), weights @ rows(stack), rtol=1e-12)
 
 
