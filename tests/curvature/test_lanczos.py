@@ -58,7 +58,7 @@ def test_all_eigenvalues_with_as_many_steps_as_parameters(name):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("end", ["largest", "smallest", "magnitude"])
+@pytest.mark.parametrize("end", ["smallest", "magnitude"])
 def test_eigenpairs_of_a_large_operator(end):
     """Against SciPy's ARPACK: values to rounding where the residual says so, and every error within its residual."""
     values = np.concatenate([np.linspace(-1, 1, 194), [5.0, 4.0, 3.0, -2.5, -3.5, -4.5]])
@@ -68,11 +68,9 @@ def test_eigenpairs_of_a_large_operator(end):
         return {"a": vector["a"] * values[:100].reshape(10, 10), "b": vector["b"] * values[100:]}
 
     found = jax.jit(functools.partial(eigenpairs, product, like, count=3, steps=40, end=end))(KEY)
-    reference = scipy.sparse.linalg.eigsh(
-        scipy.sparse.diags(values), 3, which={"largest": "LA", "smallest": "SA", "magnitude": "LM"}[end]
-    )[0]
-    ordered = {"largest": np.sort(reference)[::-1], "smallest": np.sort(reference)}
-    expected = ordered.get(end, reference[np.argsort(-np.abs(reference))])
+    name = {"smallest": "SA", "magnitude": "LM"}[end]
+    reference = scipy.sparse.linalg.eigsh(scipy.sparse.diags(values), 3, which=name, return_eigenvectors=False)
+    expected = np.sort(reference) if end == "smallest" else reference[np.argsort(-np.abs(reference))]
     chex.assert_trees_all_close(found.values, expected, rtol=1e-9)
     assert found.residuals.max() <= 1e-4
     vectors = rows(found.vectors)
