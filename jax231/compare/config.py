@@ -11,8 +11,9 @@ from jax231.core.checks import require
 
 ProblemName = Literal["softmax", "svm", "two_layer", "two_layer_tanh", "convnet"]
 OptimizerName = Literal[
-    "sgd", "momentum", "nesterov", "nesterov_lookahead", "adagrad", "rmsprop", "adam", "newton", "newton_cg", "lbfgs"
-]
+    "sgd", "momentum", "nesterov", "nesterov_lookahead", "adagrad", "rmsprop", "adam", "adamw", "nadam", "lion", "muon",
+    "newton", "newton_cg", "newton_cg_trust", "gauss_newton", "natural_gradient", "bfgs", "sr1", "lbfgs",
+]  # fmt: skip
 DataName = Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100"]
 
 

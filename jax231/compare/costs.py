@@ -10,7 +10,7 @@ import numpy as np
 from jax231.compare.arena import Arena
 from jax231.compare.program import Program
 from jax231.core import tree
-from jax231.curvature.products import hessian, linearized_hvp
+from jax231.curvature.products import hessian, linearized_ggnvp, linearized_hvp
 from jax231.measure.timing import timed
 from jax231.optim.newton import damped_solve
 
@@ -37,7 +37,7 @@ class Rates(NamedTuple):
 
 
 class Meter:
-    """The programs that measure the rates of one arena; `needs` says which of "loss", "hvp", "hessian", "ggnvp" are used.
+    """The programs that measure the rates of one arena; `needs` says which of them are used beside the gradient.
 
     Each evaluates inside a loop as often as it is told: what a call costs besides would otherwise hide what a small
     gradient does. The loop's carry changes a little in each round, so that nothing can be taken out of it.
@@ -68,7 +68,19 @@ class Meter:
 
             return jax.lax.fori_loop(0, count, solve, flat)
 
-        functions = {"gradient": gradients, "loss": losses, "hvp": products, "hessian": newton_systems}
+        def gauss_newton_products(count, params, data):
+            gradient, product = linearized_ggnvp(
+                lambda p: arena.problem.outputs(p, data), lambda o: arena.problem.outputs_loss(o, data), params
+            )
+            return jax.lax.fori_loop(0, count, lambda _, v: tree.scale(0.1, product(v)), gradient)
+
+        functions = {
+            "gradient": gradients,
+            "loss": losses,
+            "hvp": products,
+            "ggnvp": gauss_newton_products,
+            "hessian": newton_systems,
+        }
         arguments = (np.int32(1), arena.shapes, arena.problem.split.train)
         chosen = {name: function for name, function in functions.items() if name == "gradient" or name in needs}
         self._programs = {name: Program(pool, function, *arguments) for name, function in chosen.items()}

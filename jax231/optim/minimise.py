@@ -16,6 +16,9 @@ from jax231.core.checks import is_concrete, require, require_nonnegative
 from jax231.core.types import PyTree, Scalar
 from jax231.optim import catalog, counts, reuse
 
+PATIENCE = 20
+"""Steps without a value below all before, after which a run is stalled: a line search accepts equal values too."""
+
 
 class Status(enum.IntEnum):
     """Why a run ended, or that it goes on."""
@@ -26,7 +29,8 @@ class Status(enum.IntEnum):
     FLAT = 2
     """A step lowered the value by `ftol` of it, or less."""
     STALLED = 3
-    """No step along the method's direction, nor along the gradient, lowers the value: often the limit of rounding."""
+    """No step along the method's direction, nor along the gradient, lowers the value, or none has for `PATIENCE` steps:
+    often the limit of rounding."""
     STEPS = 4
     """`max_steps` were done."""
     NOT_FINITE = 5
@@ -59,6 +63,8 @@ class _Run(NamedTuple):
     grad: PyTree
     status: Int[Array, ""]
     steps: Int[Array, ""]
+    lowest: Float[Array, ""]
+    since: Int[Array, ""]
     history: Float[Array, " steps"]
 
 
@@ -171,16 +177,20 @@ def _minimise(
         going = status == Status.RUNNING
         status = jnp.where(going & (run.steps + 1 >= max_steps), Status.STEPS, status)
         status = jnp.where(going & flat, Status.FLAT, status)
-        status = jnp.where(going & jnp.asarray(getattr(opt, "stalled", False)), Status.STALLED, status)
+        since = jnp.where(value < run.lowest, 0, run.since + 1)
+        stalled = jnp.asarray(getattr(opt, "stalled", False)) | (since >= PATIENCE)
+        status = jnp.where(going & stalled, Status.STALLED, status)
         values = run.history.at[run.steps + 1].set(value) if length else run.history
         new = tree.where(status == Status.NOT_FINITE, (run.x, run.value, run.grad), (x, value, grad))
-        return _Run(new[0], opt, *new[1:], status.astype(jnp.int32), run.steps + 1, values)
+        lowest = jnp.fmin(run.lowest, value)
+        return _Run(new[0], opt, *new[1:], status.astype(jnp.int32), run.steps + 1, lowest, since, values)
 
     value, grad = jax.value_and_grad(value_fn)(x0)
     status = ended(value, grad)
     status = jnp.where((status == Status.RUNNING) & (max_steps == 0), Status.STEPS, status).astype(jnp.int32)
     values = jnp.where(jnp.arange(length) == 0, value, jnp.nan)
-    run = _Run(x0, tx.init(x0), value, grad, status, jnp.zeros((), jnp.int32), values)
+    zero = jnp.zeros((), jnp.int32)
+    run = _Run(x0, tx.init(x0), value, grad, status, zero, value, zero, values)
     run = jax.lax.while_loop(lambda run: run.status == Status.RUNNING, step, run)
     return Result(
         x=run.x,

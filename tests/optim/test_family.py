@@ -120,8 +120,8 @@ def test_stack_keeps_the_lanes_in_order():
 
 
 def test_an_unknown_rule_is_named_with_those_there_are():
-    with pytest.raises(ValueError, match=r"coefficients: expected one of sgd, momentum, .*adam; got name='adamw'"):
-        coefficients("adamw")
+    with pytest.raises(ValueError, match=r"coefficients: expected one of sgd, momentum, .*adam; got name='adam_w'"):
+        coefficients("adam_w")
 
 
 def test_numbers_out_of_range_are_refused_as_by_the_builder():

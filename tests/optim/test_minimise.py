@@ -58,6 +58,9 @@ def test_ends_are_told_apart():
     assert minimise(rosen, jnp.ones(4)).status == Status.CONVERGED
     assert minimise(rosen, jnp.zeros(4), ftol=1.0).status == Status.FLAT
     assert not minimise(fall, jnp.zeros(3), max_steps=50).converged
+    around = minimise(lambda x: jnp.abs(x), jnp.float32(0.3), method=optax.sgd(1.0))
+    assert around.status == Status.STALLED
+    assert around.steps < 30
     tx = optax.sgd(1.0)
     broken = minimise(wall, jnp.float32(0.5), method=tx)
     assert (broken.status, broken.x) == (Status.NOT_FINITE, 0.5)
