@@ -38,8 +38,8 @@ class Config:
     steps: int = 60
     """Steps of every optimizer."""
 
-    settings: int = 15
-    """Settings tried for each, log-spaced over its range in the catalog."""
+    settings: int = 21
+    """Settings tried for each, log-spaced over its range in the catalog and two decades below."""
 
     noise: float = 0.5
     """Standard deviation of the noise in each entry of the noisy quadratic's gradient."""
@@ -114,7 +114,8 @@ def walk(landscape: Landscape, entry: catalog.Entry, config: Config) -> Path2D:
 
         return jnp.concatenate([start[None], jax.lax.scan(step, (start, tx.init(start)), noises)[1]])
 
-    settings = np.asarray(log_grid(*entry.space, config.settings))
+    low, high = entry.space
+    settings = np.asarray(log_grid(low / 100, high, config.settings))  # steeper functions than a mean loss
     paths = np.asarray(jax.jit(jax.vmap(run))(jnp.asarray(settings)))
     lowest = min(float(landscape.fun(jnp.asarray(m, float))) for m in landscape.minima)
     values = np.asarray(jax.vmap(jax.vmap(landscape.fun))(jnp.asarray(paths))) - lowest
@@ -145,7 +146,7 @@ def colours(paths: list[Path2D]) -> dict[str, tuple[float, ...]]:
 
 def picture(landscape: Landscape, paths: list[Path2D], file: Path) -> None:
     """Both orders side by side; the legend says with which setting."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 5.4), layout="constrained", sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 6), layout="constrained", sharey=True)
     for ax, (order, title) in zip(axes, ORDERS.items(), strict=True):
         draw(ax, landscape)
         own = [path for path in paths if path.entry.order == order]
@@ -154,7 +155,7 @@ def picture(landscape: Landscape, paths: list[Path2D], file: Path) -> None:
             label = f"{path.entry.title}, {path.entry.setting} {path.setting:.2g}"
             ax.plot(*path.points.T, "-", color=colour, linewidth=1.2, marker=".", markersize=3, label=label)
         ax.set_title(title, fontsize=10)
-        ax.legend(fontsize=6.5, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3, frameon=False)
+        ax.legend(fontsize=6.5, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=2, frameon=False)
     steps = len(paths[0].points) - 1
     figure.suptitle(f"{landscape.title}: {steps} steps from the dot, each with the best of its settings", fontsize=11)
     figure.savefig(file, dpi=130)

@@ -1,4 +1,4 @@
-"""Derivatives of functions of a pytree: checks of gradients, products with curvature matrices, what follows from them."""
+"""Derivatives of functions of a pytree: gradients checked, products with curvature matrices, what follows from them."""
 
 from jax231.curvature.batches import over_batches
 from jax231.curvature.density import Density, Quadrature, density, lanczos_quadrature, spectral_mean

@@ -181,9 +181,9 @@ def _minimise(
         stalled = jnp.asarray(getattr(opt, "stalled", False)) | (since >= PATIENCE)
         status = jnp.where(going & stalled, Status.STALLED, status)
         values = run.history.at[run.steps + 1].set(value) if length else run.history
-        new = tree.where(status == Status.NOT_FINITE, (run.x, run.value, run.grad), (x, value, grad))
         lowest = jnp.fmin(run.lowest, value)
-        return _Run(new[0], opt, *new[1:], status.astype(jnp.int32), run.steps + 1, lowest, since, values)
+        x, value, grad = tree.where(status == Status.NOT_FINITE, (run.x, run.value, run.grad), (x, value, grad))
+        return _Run(x, opt, value, grad, status.astype(jnp.int32), run.steps + 1, lowest, since, values)
 
     value, grad = jax.value_and_grad(value_fn)(x0)
     status = ended(value, grad)

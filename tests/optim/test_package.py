@@ -26,5 +26,5 @@ def test_a_name_means_the_file_before_and_after_its_import():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'adamw'"):
-        jax231.optim.adamw  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'adamant'"):
+        jax231.optim.adamant  # noqa: B018
