@@ -63,9 +63,9 @@ def martens_by_loop(matrix, gradient, start, inverse):
     return np.array(points), np.array(models)
 
 
-@pytest.mark.parametrize(("condition", "preconditioned", "warm"), [(30.0, False, False), (30.0, True, True)])  # with more, rounding grows
-def test_the_iterates_are_those_of_the_paper(condition, preconditioned, warm):
-    matrix = positive(condition)
+@pytest.mark.parametrize(("preconditioned", "warm"), [(False, False), (True, True)])
+def test_the_iterates_are_those_of_the_paper(preconditioned, warm):
+    matrix = positive(30.0)  # at 100 the iterates of the loop itself carry rounding errors of 4e-9
     inverse = 1 / np.diag(matrix) ** 0.75 if preconditioned else np.ones(SIZE)
     start = -0.3 * np.linalg.solve(matrix, GRADIENT) if warm else np.zeros(SIZE)
     points, models = martens_by_loop(matrix, GRADIENT, start, inverse)
