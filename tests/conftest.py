@@ -1,9 +1,14 @@
-"""Fixtures of every test: float64 on request, full matrix precision, hypothesis without deadlines."""
+"""Fixtures of every test: float64 on request, full matrix precision, quick compilation, no deadlines."""
 
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+if not os.environ.get("JAX231_TEST_OPTIMIZED"):
+    # Most of the time would go into LLVM's work on small programs that run once. HLO passes, such as fusion, stay on.
+    # Appended to the environment, for processes that tests start.
+    quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {quick}"
 
 from pathlib import Path
 

@@ -5,6 +5,7 @@ where they are traced. Importing this module does not import JAX, so that the co
 """
 
 import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -53,23 +54,23 @@ def require_floating(where: str, **arrays: Any) -> None:
 
 def require_rate(where: str, name: str, rate: Any) -> None:
     """A share within [0, 1]; arrays of rates are checked entry by entry, traced ones not at all."""
-    if is_concrete(rate):
-        values = np.asarray(rate)
-        require(bool(np.all((values >= 0) & (values <= 1))), where, f"{name} within [0, 1]", **{name: rate})
+    _require_each(where, "within [0, 1]", lambda x: (x >= 0) & (x <= 1), {name: rate})
 
 
 def require_nonnegative(where: str, **numbers: Any) -> None:
     """Numbers of at least 0, arrays entry by entry; traced ones and schedules (callables) are not looked at."""
-    for name, number in numbers.items():
-        if is_concrete(number) and not callable(number):
-            require(bool(np.all(np.asarray(number) >= 0)), where, f"{name} of at least 0", **{name: number})
+    _require_each(where, "of at least 0", lambda x: x >= 0, numbers)
 
 
 def require_positive(where: str, **numbers: Any) -> None:
     """Numbers above 0, arrays entry by entry; traced ones and schedules (callables) are not looked at."""
+    _require_each(where, "above 0", lambda x: x > 0, numbers)
+
+
+def _require_each(where: str, expected: str, holds: Callable[[np.ndarray], Any], numbers: Mapping[str, Any]) -> None:
     for name, number in numbers.items():
         if is_concrete(number) and not callable(number):
-            require(bool(np.all(np.asarray(number) > 0)), where, f"{name} above 0", **{name: number})
+            require(bool(np.all(holds(np.asarray(number)))), where, f"{name} {expected}", **{name: number})
 
 
 def require_labels(where: str, labels: Any, classes: int, name: str = "labels") -> None:

@@ -26,5 +26,5 @@ def by_name(entries: Sequence[Row], name: str, where: str, table: str) -> Row:
     rows = {row.name: row for row in entries}
     if name not in rows:
         near = difflib.get_close_matches(name, rows, 3) or rows
-        raise ValueError(f"{where}: expected one of the {table}; got {name!r} (nearest: {', '.join(near)})")
+        raise ValueError(f"{where}: expected a name of the {table}; got {name!r} (nearest: {', '.join(near)})")
     return rows[name]

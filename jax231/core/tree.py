@@ -19,6 +19,8 @@ def dot(a: PyTree, b: PyTree) -> jax.Array:
 
     def product(x: jax.Array, y: jax.Array) -> jax.Array:
         wide = statistics_dtype(x.dtype, y.dtype)
+        if any(jax.typeof(x).sharding.spec):  # over an explicit mesh, where an array has no flat form
+            return jnp.sum(x.astype(wide) * y.astype(wide))
         return jnp.vdot(x, y, precision=jax.lax.Precision.HIGHEST, preferred_element_type=wide)
 
     leaves = jax.tree.leaves(jax.tree.map(product, a, b))

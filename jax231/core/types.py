@@ -42,7 +42,19 @@ class Apply(Protocol):
 
 
 class Model(NamedTuple):
-    """A model is two pure functions; where they come from (plain JAX, Flax, Equinox) is nobody's business above."""
+    """A model is pure functions; where they come from (plain JAX, Flax, Equinox) is nobody's business above.
+
+    ``apply_tapped(params, probes, inputs, ...) -> (outputs, layer_inputs)`` is for K-FAC, and None where there is none.
+    """
 
     init: Callable[[Key], tuple[PyTree, PyTree]]
     apply: Apply
+    apply_tapped: Callable[..., tuple[PyTree, dict[str, PyTree]]] | None = None
+
+
+class TappedLayer(NamedTuple):
+    """How a layer applies its kernel: an affine map as it is, a convolution with these settings of `lax`."""
+
+    stride: tuple[int, int] = (1, 1)
+    padding: str | tuple[tuple[int, int], tuple[int, int]] = "SAME"
+    dilation: tuple[int, int] = (1, 1)
