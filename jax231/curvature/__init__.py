@@ -12,6 +12,7 @@ from jax231.curvature.fisher import (
     linearized_fisher_vp,
 )
 from jax231.curvature.gradcheck import GradientReport, check_gradient, gradcheck
+from jax231.curvature.jacobian import jvp, vjp
 from jax231.curvature.lanczos import Condition, Eigenpairs, condition_number, eigenpairs, lanczos
 from jax231.curvature.noise import NoiseScale, noise_scale, noise_scale_from_squares
 from jax231.curvature.per_example import per_example_gradients
@@ -49,6 +50,7 @@ __all__ = [
     "hutchinson_diagonal",
     "hutchinson_trace",
     "hvp",
+    "jvp",
     "lanczos",
     "lanczos_quadrature",
     "linearized_empirical_fisher_vp",
@@ -64,4 +66,5 @@ __all__ = [
     "random_direction",
     "sharpness",
     "spectral_mean",
+    "vjp",
 ]

@@ -45,7 +45,7 @@ def over_batches(fun: Callable[..., PyTree], *, size: int) -> Callable[..., PyTr
 
         first = jax.tree.map(lambda x: jax.lax.slice_in_dim(x, 0, min(size, count)), data)
         types = jax.eval_shape(lambda batch: fun(*rest, batch), first)
-        total = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(wide, types))
+        total = jax.tree.map(jnp.zeros_like, jax.eval_shape(wide, types))
         if full:
             total, _ = jax.lax.scan(add, total, size * jnp.arange(full))
         if left:

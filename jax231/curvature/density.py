@@ -39,7 +39,7 @@ def lanczos_quadrature(product: Product, like: PyTree, key: Key, *, probes: int 
     eigenvalues.
 
     Cost:    `probes` * `steps` products, one after the other, and the `steps` vectors of one basis.
-    Raises:  ValueError for less than one probe or step.
+    Raises:  ValueError for less than one probe or step, for parameters that are not floating point numbers.
     Source:  Golub and Welsch 1969; Lin, Saad and Yang 2016 (arXiv:1308.5467), section 3.2.
     """
     require(probes >= 1 and steps >= 1, "lanczos_quadrature", "at least one probe and step", probes=probes, steps=steps)
@@ -58,7 +58,8 @@ def spectral_mean(quadrature: Quadrature, fun: Callable[[jax.Array], jax.Array])
 
     ``jnp.log`` gives the logarithm of the determinant, ``lambda x: x < 0`` the share of negative eigenvalues.
 
-    Shapes:    `fun` maps nodes (m,) to (m, ...) -> value and error (...).
+    Shapes:  `fun` maps nodes (m,) to (m, ...) -> value and error (...).
+    Source:  Ubaru, Chen and Saad 2017, algorithm 1, for the trace of ``fun(A)``.
     """
 
     def mean(nodes: jax.Array, weights: jax.Array) -> jax.Array:

@@ -31,7 +31,7 @@ def running_mean(sample: Callable[[Key], PyTree], keys: Key) -> Estimate:
 
     Source:  Welford 1962.
     """
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(sample, keys[0]))
+    zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(sample, keys[0]))
 
     def add(carry: tuple[PyTree, PyTree], row: tuple[jax.Array, Key]) -> tuple[tuple[PyTree, PyTree], None]:
         (middle, squares), (count, key) = carry, row

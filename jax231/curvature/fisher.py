@@ -17,6 +17,9 @@ def fisher_vp(
     """The Fisher information of a softmax classifier, labels drawn from the model itself, times `vector`.
 
     As `linearized_fisher_vp`, for a single product.
+
+    Cost:    about one and a half gradients.
+    Raises:  ValueError as `linearized_fisher_vp`.
     """
     return linearized_fisher_vp(logits_fn, params, key, samples=samples)(vector)
 
@@ -55,6 +58,9 @@ def empirical_fisher_vp(losses_fn: Callable[[PyTree], jax.Array], params: PyTree
     """The empirical Fisher information, the mean of ``g_i g_i'`` over the gradients of all losses, times `vector`.
 
     `losses_fn` returns one loss an example. As `linearized_empirical_fisher_vp`, for a single product.
+
+    Cost:    about one and a half gradients.
+    Raises:  ValueError as `linearized_empirical_fisher_vp`.
     """
     return linearized_empirical_fisher_vp(losses_fn, params)(vector)
 
@@ -67,6 +73,7 @@ def linearized_empirical_fisher_vp(losses_fn: Callable[[PyTree], jax.Array], par
 
     Shapes:  `losses_fn` returns an array of any shape; each of its entries is an example.
     Cost:    one gradient once, then each product little more than one.
+    Raises:  ValueError for parameters that are not floating point numbers.
     Source:  Kunstner, Balles and Hennig 2019 (arXiv:1905.12558), equation 3.
     """
     return linearized_ggnvp(losses_fn, lambda losses: jnp.mean(jnp.square(losses)) / 2, params)[1]

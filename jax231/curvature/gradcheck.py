@@ -10,6 +10,7 @@ import numpy as np
 from jax231.core import tree
 from jax231.core.checks import is_concrete, require
 from jax231.core.types import Key, PyTree
+from jax231.curvature.checked import scalar
 
 ROUNDINGS = 10
 """By how many units in the last place a value of the function may be off."""
@@ -76,7 +77,7 @@ def gradcheck(
 
     with jax.enable_x64(True):
         params, args = jax.tree.map(_float64, (params, args))
-        _require_scalar(where, jax.eval_shape(fun, params, *args))
+        jax.eval_shape(scalar(where, fun), params, *args)
         chosen = _choose(jax.random.key(0) if key is None else key, params, samples)
         analytic, below, here, above = map(np.asarray, _differences(fun, params, args, chosen, step))
     return _judge(params, chosen, analytic, below, float(here), above, step, rtol)
@@ -96,11 +97,6 @@ def check_gradient(fun: Callable[..., Any], params: PyTree, *args: Any, **option
 def _float64(leaf: Any) -> Any:
     floating = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
     return np.asarray(leaf).astype(np.float64) if floating else leaf
-
-
-def _require_scalar(where: str, result: Any) -> None:
-    scalar = hasattr(result, "shape") and result.shape == () and jnp.issubdtype(result.dtype, jnp.floating)
-    require(scalar, where, "a function that returns one real number, without aux", result=result)
 
 
 def _choose(key: Key, params: PyTree, samples: int) -> np.ndarray:

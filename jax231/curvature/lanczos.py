@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from jax231.core import tree
 from jax231.core.checks import require
 from jax231.core.types import Key, PyTree, Scalar
+from jax231.curvature.checked import require_parameters
 from jax231.curvature.products import Product
 from jax231.curvature.vectors import (
     combination,
@@ -68,10 +69,11 @@ def lanczos(product: Product, start: PyTree, key: Key, *, steps: int) -> Tridiag
     `key`, so that T always has `steps` rows (or as many as there are parameters, if they are fewer).
 
     Cost:    `steps` products; the basis is `steps` vectors in float32 at least.
-    Raises:  ValueError for less than one step.
+    Raises:  ValueError for less than one step, for parameters that are not floating point numbers.
     Source:  Lanczos 1950; Golub and Van Loan 2013, algorithm 10.1.1 with the reorthogonalisation of section 10.3.
     """
     require(steps >= 1, "lanczos", "at least one step", steps=steps)
+    require_parameters("lanczos", start)
     steps = min(steps, tree.size(start))
     apply = widened(product, start)
 
@@ -102,7 +104,8 @@ def eigenpairs(
 
     Shapes:  values and residuals (count,), vectors a stack; in float32 at least.
     Cost:    `steps` + `count` products; the basis is `steps` vectors.
-    Raises:  ValueError for another `end`, less than one pair, more pairs than steps or parameters.
+    Raises:  ValueError for another `end`, less than one pair, more pairs than steps or parameters, for parameters that
+             are not floating point numbers.
     Source:  Parlett 1998, section 13.2; the bound is theorem 4.5.1.
     """
     where = "eigenpairs"
@@ -120,7 +123,7 @@ def condition_number(product: Product, like: PyTree, key: Key, *, steps: int = 3
     smallest eigenvalue converges slowly where it is crowded; its residual against its size says how far to trust it.
 
     Cost:    `steps` + 2 products.
-    Raises:  ValueError for less than two steps.
+    Raises:  ValueError for less than two steps, for parameters that are not floating point numbers.
     """
     require(steps >= 2, "condition_number", "at least two steps", steps=steps)
     found = _outermost(product, like, key, steps, lambda values: jnp.array([values.size - 1, 0]))

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from jax231.core import tree
 from jax231.core.checks import is_concrete, require
 from jax231.core.types import PyTree, Scalar
+from jax231.curvature.batches import examples
 from jax231.curvature.vectors import wide
 
 
@@ -30,10 +31,10 @@ def noise_scale(gradients: PyTree, *, group: int = 1) -> NoiseScale:
     """The simple noise scale from a stack of gradients, each the mean over `group` examples of its own.
 
     Shapes:  every leaf (m, ...) for m gradients.
-    Raises:  ValueError for less than two gradients.
+    Raises:  ValueError for less than two gradients, for leaves that differ in their number.
     Source:  McCandlish et al. 2018 (arXiv:1812.06162), equation 2.9 and appendix A.1.
     """
-    count = jax.tree.leaves(gradients)[0].shape[0]
+    count = examples("noise_scale", gradients)
     require(count >= 2, "noise_scale", "at least two gradients", gradients=count)
     gradients = wide(gradients)
     small = tree.dot(gradients, gradients) / count

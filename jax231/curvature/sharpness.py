@@ -6,6 +6,7 @@ import jax
 from jaxtyping import Array, Float
 
 from jax231.core.types import Key, PyTree
+from jax231.curvature.checked import require_parameters
 from jax231.curvature.filters import filter_lengths
 from jax231.curvature.lanczos import eigenpairs
 from jax231.curvature.products import Product
@@ -26,7 +27,8 @@ def sharpness(product: Product, like: PyTree, key: Key, *, steps: int = 32) -> S
     Gradient descent is stable up to a step size of 2 over that of the Hessian.
 
     Cost:    `steps` + 1 products.
-    Raises:  ValueError for less than one step.
+    Raises:  ValueError for less than one step, for parameters that are not floating point numbers.
+    Source:  Cohen et al. 2021 (arXiv:2103.00065), section 2, for the bound.
     """
     return Sharpness(*jax.tree.map(lambda x: x[0], tuple(eigenpairs(product, like, key, steps=steps))))
 
@@ -38,8 +40,11 @@ def filter_scaled(product: Product, params: PyTree) -> Product:
     up and the next one down by as much, as that of A does; it measures relative steps. Leaves without filters stand
     still.
 
+    Cost:    a product with A and two with D each time.
+    Raises:  ValueError for parameters that are not floating point numbers.
     Source:  Dinh et al. 2017 (arXiv:1703.04933), section 5, for what it undoes; Li et al. 2018 (arXiv:1712.09913).
     """
+    require_parameters("filter_scaled", params)
     lengths = filter_lengths(params)
 
     def scaled(vector: PyTree) -> PyTree:

@@ -6,6 +6,7 @@ from jax231.core import tree
 from jax231.core.checks import require
 from jax231.core.types import Key, PyTree
 from jax231.curvature import estimate
+from jax231.curvature.checked import require_parameters
 from jax231.curvature.estimate import Estimate
 from jax231.curvature.products import Product
 from jax231.curvature.vectors import orthogonal_part, orthonormal, rademacher, widened
@@ -17,10 +18,10 @@ def hutchinson_trace(product: Product, like: PyTree, key: Key, *, probes: int = 
     The variance is twice the sum of the squares of all entries off the diagonal of a symmetric A, over `probes`.
 
     Cost:    `probes` products, `block` of them in memory together.
-    Raises:  ValueError for less than one probe or a block below 1.
+    Raises:  ValueError for less than one probe or a block below 1, for parameters that are not floating point numbers.
     Source:  Hutchinson 1990.
     """
-    _require_probes("hutchinson_trace", probes, block)
+    _require_probes("hutchinson_trace", like, probes, block)
     apply = widened(product, like)
 
     def sample(key: Key) -> jax.Array:
@@ -38,10 +39,10 @@ def hutch_plus_plus(product: Product, like: PyTree, key: Key, *, probes: int = 8
     is that of the estimated part; where nothing is left to estimate both are 0 up to rounding.
 
     Cost:    3 * `probes` products, `block` of them in memory together, and 2 * `probes` vectors.
-    Raises:  ValueError for less than one probe or a block below 1.
+    Raises:  ValueError for less than one probe or a block below 1, for parameters that are not floating point numbers.
     Source:  Meyer, Musco, Musco and Woodruff 2021 (arXiv:2010.09649), algorithm 1.
     """
-    _require_probes("hutch_plus_plus", probes, block)
+    _require_probes("hutch_plus_plus", like, probes, block)
     apply = widened(product, like)
     block = min(block, probes)
     key_span, key_rest = jax.random.split(key)
@@ -61,7 +62,8 @@ def hutch_plus_plus(product: Product, like: PyTree, key: Key, *, probes: int = 8
     return Estimate(inside + outside.value, outside.error)
 
 
-def _require_probes(where: str, probes: int, block: int) -> None:
+def _require_probes(where: str, like: PyTree, probes: int, block: int) -> None:
+    require_parameters(where, like)
     require(
         probes >= 1 and block >= 1, where, "at least one probe, in blocks of one or more", probes=probes, block=block
     )

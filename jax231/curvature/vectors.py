@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from jax231.core import tree
 from jax231.core.precision import statistics_dtype
 from jax231.core.types import Key, PyTree
+from jax231.curvature.placement import is_split, placed
 from jax231.curvature.products import Product
 
 
@@ -25,8 +26,8 @@ def wide(vector: PyTree) -> PyTree:
 
 
 def narrow(vector: PyTree, like: PyTree) -> PyTree:
-    """`vector` in the dtypes of `like`."""
-    return jax.tree.map(lambda x, y: x.astype(jnp.result_type(y)), vector, like)
+    """`vector` in the dtypes of `like`, and placed over the devices as it is."""
+    return placed(jax.tree.map(lambda x, y: x.astype(jnp.result_type(y)), vector, like), like)
 
 
 def widened(product: Product, like: PyTree) -> Product:
@@ -46,7 +47,7 @@ def normal(key: Key, like: PyTree) -> PyTree:
 
 def zero_stack(count: int, like: PyTree) -> PyTree:
     """A stack of `count` zero vectors."""
-    return jax.tree.map(lambda x: jnp.zeros((count, *jnp.shape(x)), statistics_dtype(jnp.result_type(x))), like)
+    return jax.vmap(lambda _: tree.zeros_like(wide(like)), axis_size=count)(None)
 
 
 def unit(vector: PyTree) -> PyTree:
@@ -57,13 +58,15 @@ def unit(vector: PyTree) -> PyTree:
 
 def put(stack: PyTree, place: jax.Array, vector: PyTree) -> PyTree:
     """`stack` with `vector` at `place`."""
-    return jax.tree.map(lambda x, y: x.at[place].set(y), stack, vector)
+    return jax.tree.map(lambda x, y: jax.lax.dynamic_update_index_in_dim(x, y, place, 0), stack, vector)
 
 
 def coefficients(stack: PyTree, vector: PyTree) -> Float[Array, " m"]:
     """The inner product of each vector of the stack with `vector`."""
 
     def products(x: jax.Array, y: jax.Array) -> jax.Array:
+        if is_split(y):
+            return jnp.sum(x * y, axis=tuple(range(1, x.ndim)))
         return jnp.tensordot(x, y, axes=y.ndim, precision=jax.lax.Precision.HIGHEST)
 
     return functools.reduce(operator.add, jax.tree.leaves(jax.tree.map(products, stack, vector)))
@@ -110,6 +113,5 @@ def _drawn(draw: Callable[..., jax.Array], key: Key, like: PyTree) -> PyTree:
     sizes = [leaf.size for leaf in leaves]
     entries = draw(key, (sum(sizes),), jnp.result_type(*leaves))
     parts = jnp.split(entries, np.cumsum(sizes)[:-1])
-    return jax.tree.unflatten(
-        structure, [x.reshape(y.shape).astype(y.dtype) for x, y in zip(parts, leaves, strict=True)]
-    )
+    drawn = [x.reshape(y.shape).astype(y.dtype) for x, y in zip(parts, leaves, strict=True)]
+    return placed(jax.tree.unflatten(structure, drawn), like)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jax231.curvature.filters import filter_lengths, filter_normalized
+from jax231.curvature.sharpness import filter_scaled
 
 RNG = np.random.default_rng(0)
 PARAMS = {
@@ -38,3 +39,16 @@ def test_a_normalized_direction_has_the_filters_lengths_and_its_own_directions()
 def test_a_direction_has_the_types_of_the_parameters(dtype):
     params = {"w": jnp.ones((2, 2), dtype)}
     assert filter_normalized({"w": jnp.ones((2, 2), jnp.float32)}, params)["w"].dtype == dtype
+
+
+def test_bad_input_is_named():
+    whole = {"w": np.ones((2, 2), int)}
+    for name, call in {
+        "filter_lengths": lambda: filter_lengths(whole),
+        "filter_normalized": lambda: filter_normalized({"w": np.ones((2, 2))}, whole),
+        "filter_scaled": lambda: filter_scaled(lambda v: v, whole),
+    }.items():
+        with pytest.raises(ValueError, match=rf"{name}: expected parameters that are floating .*; got leaf='w', dtype"):
+            call()
+    with pytest.raises(ValueError, match=r"filter_normalized: expected direction as a tree .*; got direction="):
+        filter_normalized({"w": np.ones((1, 2))}, {"w": np.ones((2, 2))})

@@ -49,6 +49,21 @@ def test_their_mean_is_the_gradient_where_examples_do_not_meet():
     assert 0.2 <= variances[0] / variances[1] <= 5
 
 
+def test_batch_normalisation_has_no_gradient_of_an_example():
+    """Where an example has several positions it is normalised by itself, another function; with one it is refused."""
+
+    def normalised(params, batch):
+        h, _, _ = batch_norm_train(jnp.tanh(batch * params), np.ones(2), np.zeros(2), np.zeros(2), np.ones(2))
+        return (h**3).mean()
+
+    params, x = np.array([1.0, 0.5]), RNG.normal(size=(4, 3, 2))
+    whole = jax.grad(normalised)(params, x)
+    chex.assert_trees_all_close(per_example_gradients(normalised, params, x, group=4)[0], whole, rtol=1e-10)
+    assert np.abs(per_example_gradients(normalised, params, x).mean(0) - whole).min() > 1e-3
+    with pytest.raises(ValueError, match=r"batch_norm_train: expected at least two values of each channel"):
+        per_example_gradients(normalised, params, x[:, 0])
+
+
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"expected a group size that divides the examples; got group=4, examples=6"):
         per_example_gradients(loss, PARAMS, DATA, group=4)

@@ -56,6 +56,34 @@ def test_a_product_is_the_difference_of_two_gradients(net):
     assert relative_error(tree.ravel(hvp(fun, params, unravel(direction)))[0], by_differences) <= 1e-7
 
 
+def test_the_error_of_the_taylor_expansion_falls_with_the_third_power(net):
+    """Half the step, an eighth of ``f(x + s v) - f(x) - s g'v - s^2 v'Hv / 2``; without the product a quarter."""
+    fun, params = net
+    vector = jax.tree.map(lambda x: jnp.cos(1.0 + jnp.arange(x.size)).reshape(x.shape), params)
+
+    @jax.jit
+    def errors(params, vector, steps):
+        gradient, product = linearized_hvp(fun, params)
+        slope, bend = tree.dot(gradient, vector), tree.dot(vector, product(vector))
+        moved = jax.lax.map(lambda s: fun(tree.axpy(s, vector, params)), steps)
+        first = moved - fun(params) - steps * slope
+        return first, first - steps**2 * bend / 2
+
+    for found, power in zip(errors(params, vector, 2.0 ** -jnp.arange(10, 14)), (2, 3), strict=True):
+        ratios = np.log2(np.abs(found[:-1] / found[1:]))
+        chex.assert_trees_all_close(ratios, np.full(3, power, float), atol=0.03)
+
+
+def test_a_compiled_function_may_return_a_product_and_another_take_it():
+    x = np.random.default_rng(0).normal(size=(3, 2))
+    model = (lambda p: jnp.tanh(x @ p), lambda z: jnp.sum(z**4))
+    made = jax.jit(lambda p: (linearized_ggnvp(*model, p)[1], linearized_hvp(lambda q: model[1](model[0](q)), p)[1]))
+    point, vector = np.array([0.3, -0.7]), np.array([1.0, 0.5])
+    found = [jax.jit(lambda product, v: product(v))(product, vector) for product in made(point)]
+    expected = ggnvp(*model, point, vector), hvp(lambda q: model[1](model[0](q)), point, vector)
+    chex.assert_trees_all_close(found, list(expected), rtol=1e-12)
+
+
 @pytest.mark.parametrize("block", [1, 2, 3, 100])
 def test_the_hessian_written_down_by_hand(block):
     chex.assert_trees_all_close(hessian(made_by_hand, POINT, block=block), HESSIAN, rtol=1e-12)
