@@ -1,4 +1,4 @@
-"""Convolutions on meshes; `test_convolution.py` runs this file in a process with eight devices of the host."""
+"""Convolutions on meshes; `test_devices.py` runs this file in a process with eight devices of the host."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Own primitives on meshes; `test_primitive.py` runs this file in a process with eight devices of the host."""
+"""Own primitives on meshes; `test_devices.py` runs this file in a process with eight devices of the host."""
 
 import jax
 import jax.numpy as jnp

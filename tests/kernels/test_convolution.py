@@ -4,7 +4,6 @@ import hashlib
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -247,15 +246,6 @@ def test_accelerators_take_the_stock_convolution(platform):
     assert text.count("stablehlo.convolution") == 3
     assert "custom_call" not in text
     assert "while" not in text
-
-
-def test_on_eight_devices():
-    """The tests of meshes, in a process that has so many."""
-    file = Path(__file__).with_name("convolution_on_eight_devices.py")
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(file)]
-    done = subprocess.run(command, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-5000:]
 
 
 # Numbers

@@ -1,10 +1,5 @@
 """Own primitives under every transformation, by a toy with a kernel; in the plain form where none is used."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -211,12 +206,3 @@ def test_exported_programs_hold_no_kernel():
     assert "custom_call" not in exported.mlir_module()
     again = jax.export.deserialize(exported.serialize())
     agree(again.call(X, K), jax.grad(plain_loss)(X, K))
-
-
-def test_on_eight_devices():
-    """The tests of meshes, in a process that has so many."""
-    file = Path(__file__).with_name("eight_devices.py")
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(file)]
-    done = subprocess.run(command, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-5000:]

@@ -145,6 +145,16 @@ def test_the_recurrence_of_changes_is_its_equation():
         assert float(abs(left - (jnp.vdot(back, s) + jnp.vdot(dh0, h0) + jnp.vdot(dc0, c0)))) <= 1e-11
 
 
+def slopes(*args):
+    """Gradient and Hessian-vector product of the loss."""
+    *floats, alive = args
+    slope = gradient(recurrence, alive)
+    return slope(*floats), jax.jvp(slope, tuple(floats), tuple(jnp.cos(x) for x in floats))[1]
+
+
+jitted_slopes = jax.jit(slopes)  # one program for every case below
+
+
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(
     ("kind", "lanes"), [("lstm", "inputs"), ("lstm", "weights"), ("lstm", "both"), ("lstm", "mask"), ("rnn", "both")]
@@ -156,18 +166,12 @@ def test_lanes_are_a_loop(kind, lanes):
     sets = [operands(kind, 3, 3, 5, masked=True, seed=seed) for seed in range(3)]
     args = [jnp.stack(x) if a == 0 else x[0] for x, a in zip(zip(*sets, strict=True), own, strict=True)]
 
-    def product(*args):
-        *floats, alive = args
-        slope = gradient(recurrence, alive)
-        return slope(*floats), jax.jvp(slope, tuple(floats), tuple(jnp.cos(x) for x in floats))[1]
-
     def total(*floats):
         return jax.vmap(partial(loss, recurrence), (own[4], *own[:4]))(args[4], *floats).sum()
 
-    one = jax.jit(product)
-    each = [one(*(x[i] if a == 0 else x for x, a in zip(args, own, strict=True))) for i in range(3)]
+    each = [jitted_slopes(*(x[i] if a == 0 else x for x, a in zip(args, own, strict=True))) for i in range(3)]
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *each)
-    assert_close(jax.jit(jax.vmap(product, own))(*args), stacked, 1e-12)
+    assert_close(jax.jit(jax.vmap(slopes, own))(*args), stacked, 1e-12)
     summed = [x if a == 0 else x.sum(0) for x, a in zip(stacked[0], own[:4], strict=True)]
     whole = jax.jit(lambda p, v: jax.jvp(jax.grad(total, argnums=(0, 1, 2, 3)), p, v))
     outside, hvp = whole(tuple(args[:4]), tuple(jnp.cos(x) for x in args[:4]))
@@ -189,13 +193,19 @@ def test_scan_checkpoint_and_eager_calls_are_the_same():
         (h, c), ys = run(params, carry, xs)
         return jnp.sum(ys**2) + jnp.sum(h * c)
 
+    @jax.jit
+    def compiled(params):
+        slope = jax.grad(value)
+        kept = jax.grad(partial(value, run=jax.checkpoint(lstm)))(params)
+        _, looped = lax.scan(lambda _, s: (None, slope(params)), None, length=2)
+        _, linear = jax.linearize(slope, params)
+        return kept, jax.tree.map(lambda x: x[1], looped), linear(params), jax.jvp(slope, (params,), (params,))[1]
+
     eager = jax.grad(value)(params)
-    kept = jax.jit(jax.grad(partial(value, run=jax.checkpoint(lstm))))(params)
-    _, looped = jax.jit(lambda p: lax.scan(lambda _, s: (None, jax.grad(value)(p)), None, length=2))(params)
+    kept, looped, linear, along = compiled(params)
     chex.assert_trees_all_close(eager, kept, rtol=1e-5, atol=1e-6)
-    chex.assert_trees_all_close(eager, jax.tree.map(lambda x: x[1], looped), rtol=1e-5, atol=1e-6)
-    _, linear = jax.linearize(jax.grad(value), params)
-    chex.assert_trees_all_close(linear(params), jax.jvp(jax.grad(value), (params,), (params,))[1], rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_close(eager, looped, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(linear, along, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("run", "gates"), [(rnn, 1), (lstm, 4)])

@@ -5,12 +5,11 @@
 #include <cstdint>
 #include <utility>
 
+#include "ceil_div.h"
 #include "convolution.h"
 #include "simd.h"
 
 namespace jax231 {
-
-inline int64_t ceil_div(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
 
 struct Range {
   int64_t begin, end;

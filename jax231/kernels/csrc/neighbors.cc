@@ -9,6 +9,7 @@
 #include <limits>
 #include <utility>
 
+#include "ceil_div.h"
 #include "kernel.h"
 #include "parallel.h"
 #include "simd.h"
@@ -23,8 +24,6 @@ constexpr int kTilesPerTask = 8;                     // of queries
 
 template <class T>
 constexpr int kExamples = kVectors * Simd<T>::width;
-
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 struct Sizes {
   int64_t lanes, examples, queries, features, k;

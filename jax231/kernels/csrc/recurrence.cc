@@ -389,11 +389,10 @@ template <class T, bool Backward, class Steps>
 ffi::Error sweep(ffi::ThreadPool& pool, const Sizes& s, Array<const T> wh, const Steps& steps, Work work) {
   if (s.lanes * s.n == 0 || s.t == 0 || s.h == 0) return ffi::Error::Success();
   const int64_t one = s.panels<T>() * s.gates * s.h * kPanel<T>, tasks = s.groups() * s.blocks();
-  const int64_t offset = -reinterpret_cast<intptr_t>(work->untyped_data()) & 63;
-  const int64_t numbers = s.groups() * one + tasks * Steps::scratch(s), bytes = numbers * sizeof(T) + offset;
+  const int64_t numbers = s.groups() * one + tasks * Steps::scratch(s), bytes = numbers * sizeof(T) + kVectorBytes;
   if (static_cast<int64_t>(work->size_bytes()) < bytes)
     return ffi::Error(ffi::ErrorCode::kInvalidArgument, "recurrence: the workspace is too small");
-  T* panels = reinterpret_cast<T*>(static_cast<uint8_t*>(work->untyped_data()) + offset);
+  T* panels = aligned<T>(work->untyped_data());
   T* scratch = panels + s.groups() * one;
   const int64_t pieces = one > (1 << 14) ? s.panels<T>() : 1;
   parallel_for(pool, s.groups() * pieces, [&](int64_t task) {
