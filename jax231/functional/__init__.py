@@ -13,10 +13,13 @@ from jax231.functional.activations import (
 )
 from jax231.functional.conv import conv1d, conv2d, conv2d_transpose
 from jax231.functional.dropout import drop_path, dropconnect, dropconnect_mean, dropout, stochastic_depth
-from jax231.functional.initializers import gaussian, glorot, he, identity, orthogonal, xavier, zeros
+from jax231.functional.fractal import global_path, join, join_weights, local_paths
+from jax231.functional.initializers import bilinear, constant, gaussian, glorot, he, identity, orthogonal, xavier, zeros
 from jax231.functional.linear import affine, append_ones
 from jax231.functional.losses import (
+    auxiliary_cross_entropy,
     binary_cross_entropy,
+    caption_cross_entropy,
     mean_squared_error,
     multiclass_hinge,
     pixelwise_cross_entropy,
@@ -28,6 +31,7 @@ from jax231.functional.metrics import accuracy, confusion_matrix, mean_iou, perp
 from jax231.functional.neighbors import distances, knn_predict
 from jax231.functional.norm import batch_norm_eval, batch_norm_train, group_norm, layer_norm, local_response_norm
 from jax231.functional.pool import (
+    adaptive_avg_pool,
     avg_pool,
     bed_of_nails_unpool,
     bilinear_upsample,
@@ -58,15 +62,20 @@ from jax231.kernels.first_max import first_max
 __all__ = [
     "ReceptiveField",
     "accuracy",
+    "adaptive_avg_pool",
     "affine",
     "append_ones",
+    "auxiliary_cross_entropy",
     "avg_pool",
     "batch_norm_eval",
     "batch_norm_train",
     "bed_of_nails_unpool",
+    "bilinear",
     "bilinear_upsample",
     "binary_cross_entropy",
+    "caption_cross_entropy",
     "confusion_matrix",
+    "constant",
     "conv1d",
     "conv2d",
     "conv2d_transpose",
@@ -83,15 +92,19 @@ __all__ = [
     "first_max",
     "gaussian",
     "global_avg_pool",
+    "global_path",
     "glorot",
     "group_norm",
     "he",
     "identity",
+    "join",
+    "join_weights",
     "knn_predict",
     "l1",
     "l2",
     "layer_norm",
     "leaky_relu",
+    "local_paths",
     "local_response_norm",
     "log_softmax",
     "lstm",

@@ -43,6 +43,19 @@ def zeros() -> Initializer:
     return init
 
 
+def constant(value: float) -> Initializer:
+    """Every entry `value`: for biases that keep ReLUs alive at the start, or an LSTM's forget gate open.
+
+    Source:  CS231n notes, neural-networks-2; Krizhevsky et al. 2012, section 5 (biases of 1).
+    """
+
+    def init(key: Key, shape: Sequence[int], dtype: DTypeLike = float) -> Float[Array, "..."]:
+        del key
+        return jnp.full(shape, value, dtype)
+
+    return init
+
+
 def gaussian(std: float = 0.01) -> Initializer:
     """Normal with mean 0 and standard deviation `std`, whatever the shape.
 
@@ -139,6 +152,32 @@ def identity(scale: float = 1.0) -> Initializer:
         return (scale * jnp.eye(shape[0], dtype=statistics_dtype(dtype))).astype(dtype)
 
     return init
+
+
+def bilinear() -> Initializer:
+    """Bilinear interpolation by a transposed convolution: kernels (2 f, 2 f, c, c) for stride f, channels kept apart.
+
+    The entries of a kernel fall linearly from its middle; on every pixel that is f or more away from the edge lie
+    entries with the sum 1.
+
+    Raises:  (the initializer) ValueError for a shape other than (kh, kw, c, c).
+    Source:  Long, Shelhamer and Darrell 2015 (arXiv:1411.4038), section 3.3.
+    """
+
+    def init(key: Key, shape: Sequence[int], dtype: DTypeLike = float) -> Float[Array, "..."]:
+        del key
+        fits = len(shape) == 4 and shape[2] == shape[3]
+        require(fits, "bilinear", "the shape (kh, kw, c, c) of a transposed convolution's kernel", shape=tuple(shape))
+        rows, columns = (_falling(size, statistics_dtype(dtype)) for size in shape[:2])
+        window = rows[:, None] * columns
+        return (window[:, :, None, None] * jnp.eye(shape[2], dtype=window.dtype)).astype(dtype)
+
+    return init
+
+
+def _falling(size: int, dtype: DTypeLike) -> Array:
+    factor = (size + 1) // 2
+    return 1 - jnp.abs(jnp.arange(size, dtype=dtype) - (size - 1) / 2) / factor
 
 
 def _fans(where: str, shape: Sequence[int]) -> tuple[int, int]:

@@ -66,6 +66,26 @@ def softmax_cross_entropy(
     return (1 - smoothing) * loss + smoothing * (log_total - shifted.mean(-1))
 
 
+def auxiliary_cross_entropy(
+    outputs: Float[ArrayLike, "*batch k"] | tuple[Float[ArrayLike, "*batch k"], ...],
+    labels: ArrayLike,
+    weight: Scalar = 0.3,
+) -> Float[Array, "*batch"]:
+    """The cross entropy of the scores, and `weight` times that of each auxiliary head's.
+
+    `outputs` are a tuple of scores, those of the net first, as GoogLeNet returns in training, or scores alone, as it
+    returns in evaluation: then this is `softmax_cross_entropy`.
+
+    Shapes:    logits (..., k), all alike, integer labels (...) -> (...).
+    Units:     nats; with two heads and scores that are all alike 1.6 log k.
+    Raises:    ValueError as `softmax_cross_entropy`.
+    Source:    Szegedy et al. 2015 (arXiv:1409.4842), section 5.
+    """
+    main, *heads = outputs if isinstance(outputs, tuple) else (outputs,)
+    loss = softmax_cross_entropy(main, labels)
+    return loss + weight * sum(softmax_cross_entropy(head, labels) for head in heads) if heads else loss
+
+
 def sequence_cross_entropy(
     logits: Float[ArrayLike, "..."], labels: ArrayLike, mask: ArrayLike | None = None
 ) -> Float[Array, "n"]:
@@ -84,6 +104,17 @@ def sequence_cross_entropy(
         mask = jnp.ones(jnp.shape(logits)[:-1], bool)
     require(jnp.result_type(mask) == jnp.bool_, where, "a mask of booleans, true for steps that count", mask=mask)
     return _mean_where(where, mask, logits, labels)
+
+
+def caption_cross_entropy(logits: Float[ArrayLike, "..."], labels: ArrayLike, *, null: int = 0) -> Float[Array, "n"]:
+    """`sequence_cross_entropy` over the words of every caption: steps labelled `null`, which fill it up, do not count.
+
+    Shapes:    logits (n, t, v), integer labels (n, t) -> (n,).
+    Units:     nats a word.
+    Raises:    ValueError as `sequence_cross_entropy`.
+    Source:    CS231n, assignment 3.
+    """
+    return sequence_cross_entropy(logits, labels, jnp.asarray(labels) != null)
 
 
 def pixelwise_cross_entropy(

@@ -87,6 +87,26 @@ def global_avg_pool(x: Float[ArrayLike, "..."]) -> Float[Array, "n c"]:
     return jnp.mean(x, (1, 2), dtype=statistics_dtype(x.dtype)).astype(x.dtype)
 
 
+def adaptive_avg_pool(x: Float[ArrayLike, "..."], size: Pair) -> Float[Array, "n oh ow c"]:
+    """Means of windows that share out the image into `size` (height, width) outputs, whatever its own size.
+
+    Along an axis of p pixels window i of m reads from ``floor(i * p / m)`` up to ``ceil((i + 1) * p / m)``, as in
+    PyTorch: neighbours overlap unless m divides p, and where m is larger pixels are repeated. Formed as a product with
+    a small matrix along each axis, so that an infinity or NaN reaches every window of its channel.
+
+    Shapes: (n, h, w, c) -> (n, oh, ow, c); narrow types are summed in float32.
+    Raises: ValueError for a wrong rank, an image without pixels, or a size below 1.
+    """
+    where = "adaptive_avg_pool"
+    x, (height, width) = jnp.asarray(x), image_pair(size, "size", where=where)
+    require_rank(where, 4, "n h w c", x=x)
+    require(math.prod(x.shape[1:3]) > 0, where, "an image of at least one pixel", x=x)
+    wide = x.astype(statistics_dtype(x.dtype))
+    rows, columns = (jnp.asarray(_shares(*pair), wide.dtype) for pair in ((height, x.shape[1]), (width, x.shape[2])))
+    wide = jnp.einsum("ph,nhwc->npwc", rows, wide, precision=lax.Precision.HIGHEST)
+    return jnp.einsum("qw,npwc->npqc", columns, wide, precision=lax.Precision.HIGHEST).astype(x.dtype)
+
+
 def max_unpool(
     y: Float[ArrayLike, "..."], switches: Integer[ArrayLike, "..."], shape: Sequence[int]
 ) -> Float[Array, "n h w c"]:
@@ -181,6 +201,13 @@ def _pixels(geometry: Geometry) -> np.ndarray:
     axes = zip(geometry.size, geometry.window, _corners(geometry), strict=True)
     counts = [np.minimum(start + k, n) - np.maximum(start, 0) for n, k, start in axes]
     return np.outer(*counts)[..., None]
+
+
+def _shares(windows: int, pixels: int) -> np.ndarray:
+    """The weight of each pixel of an axis in the mean of each adaptive window, (windows, pixels)."""
+    place, window = np.arange(pixels), np.arange(windows)[:, None]
+    inside = (place >= window * pixels // windows) & (place < -(-(window + 1) * pixels // windows))
+    return inside / inside.sum(1, keepdims=True)
 
 
 def _enlarged(where: str, x: ArrayLike, factor: Pair) -> tuple[Array, tuple[int, int]]:

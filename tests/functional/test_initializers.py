@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from jax231.functional import initializers
-from jax231.functional.initializers import gaussian, glorot, he, identity, orthogonal, xavier, zeros
+from jax231.functional.conv import conv2d_transpose
+from jax231.functional.initializers import bilinear, constant, gaussian, glorot, he, identity, orthogonal, xavier, zeros
+from jax231.functional.pool import bilinear_upsample
 
 EVERY = {
     "zeros": zeros(),
+    "constant": constant(0.5),
     "gaussian": gaussian(),
     "xavier": xavier(),
     "glorot": glorot(),
@@ -68,9 +71,28 @@ def test_orthogonal_is_uniform_over_both_signs():
     np.testing.assert_allclose(traces.var(), 1.0, rtol=0.15)
 
 
-def test_zeros_and_identity():
+def test_zeros_constant_and_identity():
+    np.testing.assert_array_equal(constant(0.5)(jax.random.key(0), (3, 2)), np.full((3, 2), 0.5))
     np.testing.assert_array_equal(zeros()(jax.random.key(0), (3, 2)), np.zeros((3, 2)))
     np.testing.assert_array_equal(identity(0.5)(jax.random.key(0), (3, 3)), 0.5 * np.eye(3))
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_bilinear_interpolates_as_a_transposed_convolution(factor):
+    window = 2 * factor - factor % 2
+    kernel = bilinear()(jax.random.key(0), (window, window, 2, 2))
+    x = jax.random.normal(jax.random.key(1), (1, 5, 4, 2))
+    inside = np.s_[:, factor:-factor, factor:-factor]
+    up = jax.jit(lambda x: conv2d_transpose(x, kernel, stride=factor))
+    np.testing.assert_allclose(up(x)[inside], bilinear_upsample(x, factor)[inside], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(up(jnp.ones_like(x))[inside], 1, rtol=1e-6)
+    assert bilinear()(jax.random.key(0), (4, 4, 2, 2), jnp.bfloat16).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 2, 3)])
+def test_bilinear_wants_as_many_channels_out_as_in(shape):
+    with pytest.raises(ValueError, match=r"bilinear: expected the shape \(kh, kw, c, c\)"):
+        bilinear()(jax.random.key(0), shape)
 
 
 def test_a_recurrence_that_starts_as_the_identity_remembers():

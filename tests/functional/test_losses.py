@@ -6,7 +6,9 @@ import optax
 import pytest
 
 from jax231.functional.losses import (
+    auxiliary_cross_entropy,
     binary_cross_entropy,
+    caption_cross_entropy,
     mean_squared_error,
     multiclass_hinge,
     pixelwise_cross_entropy,
@@ -285,3 +287,27 @@ def test_errors_name_what_does_not_fit():
         pixelwise_cross_entropy(np.zeros((1, 1, 2, 4)), np.array([[[0, 255]]]))
     with pytest.raises(ValueError, match=r"pixelwise_cross_entropy: expected labels of an integer type"):
         pixelwise_cross_entropy(np.zeros((1, 1, 2, 4)), np.zeros((1, 1, 2)))
+
+
+def test_a_caption_s_cross_entropy_is_the_mean_over_its_words():
+    logits, words = SCORES[None, :5].repeat(2, 0).astype(np.float32), np.array([[3, 1, 2, 0, 0], [1, 1, 3, 2, 3]])
+    by_word = np.stack(
+        [cross_entropy_by_loop(row.astype(np.float64), label) for row, label in zip(logits, words, strict=True)]
+    )
+    expected = [by_word[0, :3].mean(), by_word[1].mean()]
+    assert relative_error(jax.jit(caption_cross_entropy)(logits, words), expected) <= 1e-6
+    other = caption_cross_entropy(logits, words, null=3)[0]
+    assert relative_error(other, by_word[0, 1:].mean()) <= 1e-6
+
+
+def test_auxiliary_cross_entropy_adds_a_share_of_every_head_s():
+    heads = [np.float32(factor) * SCORES.astype(np.float32) for factor in (1.0, -0.5, 2.0)]
+    main, first, second = [cross_entropy_by_loop(scores.astype(np.float64), LABELS) for scores in heads]
+    swept = jax.jit(auxiliary_cross_entropy)
+    assert relative_error(swept(tuple(heads), LABELS), main + 0.3 * (first + second)) <= 1e-6
+    assert relative_error(swept(tuple(heads), LABELS, 0.5), main + 0.5 * (first + second)) <= 1e-6
+    np.testing.assert_array_equal(auxiliary_cross_entropy(heads[0], LABELS), softmax_cross_entropy(heads[0], LABELS))
+    equal = jnp.zeros((1, 10))
+    np.testing.assert_allclose(auxiliary_cross_entropy((equal,) * 3, jnp.zeros(1, int)), 1.6 * np.log(10), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"softmax_cross_entropy: expected one class index an example"):
+        auxiliary_cross_entropy((heads[0], heads[1][:3]), LABELS)

@@ -1,4 +1,5 @@
 import functools
+import math
 
 import chex
 import jax
@@ -9,6 +10,7 @@ import scipy.ndimage
 from hypothesis import given, settings
 
 from jax231.functional import (
+    adaptive_avg_pool,
     avg_pool,
     bed_of_nails_unpool,
     bilinear_upsample,
@@ -48,6 +50,21 @@ def test_avg_pool_is_its_definition(drawn):
         assert relative_error(jax.jit(functools.partial(avg_pool, window=drawn.window, **how))(x), desired) <= 1e-6
 
 
+@pytest.mark.parametrize(("shape", "size"), [((14, 9), 4), ((7, 5), (3, 5)), ((2, 3), (4, 7)), ((6, 4), (3, 2))])
+def test_adaptive_avg_pool_is_its_definition(shape, size):
+    x = normal(0, 2, *shape, 3)
+    oh, ow = (size, size) if isinstance(size, int) else size
+    desired = np.empty((2, oh, ow, 3))
+    for i, j in np.ndindex(oh, ow):
+        rows = slice(math.floor(i * shape[0] / oh), math.ceil((i + 1) * shape[0] / oh))
+        columns = slice(math.floor(j * shape[1] / ow), math.ceil((j + 1) * shape[1] / ow))
+        desired[:, i, j] = x[:, rows, columns].astype(float).mean((1, 2))
+    assert relative_error(adaptive_avg_pool(x, size), desired) <= 1e-6
+    if shape == (6, 4):
+        assert relative_error(adaptive_avg_pool(x, size), avg_pool(x, 2)) <= 1e-6
+    assert relative_error(adaptive_avg_pool(x, 1)[:, 0, 0], global_avg_pool(x)) <= 1e-6
+
+
 def test_the_first_maximum_in_row_major_order_takes_the_gradient():
     x = jnp.array([[1.0, 3.0], [3.0, 3.0]]).reshape(1, 2, 2, 1)
     square = jax.grad(lambda x: (max_pool(x, 2) ** 2).sum())
@@ -70,6 +87,7 @@ def test_derivatives(x64):
         functools.partial(max_pool, window=(3, 2), stride=1, padding="SAME"),
         functools.partial(avg_pool, window=2, stride=1, padding=1),
         functools.partial(bilinear_upsample, factor=(2, 3)),
+        functools.partial(adaptive_avg_pool, size=(3, 2)),
         global_avg_pool,
     ]
     assert_derivatives(lambda x: [f(x) ** 2 for f in functions], x)
@@ -111,7 +129,8 @@ def test_bilinear_upsampling_agrees_with_scipy_and_jax(factor, x64):
 def test_bfloat16_is_kept_and_summed_in_float32():
     x = jnp.ones((1, 32, 32, 1), jnp.bfloat16)
     y, switches = max_pool_with_switches(x, 2)
-    for z in (y, avg_pool(x, 32), global_avg_pool(x), max_unpool(y, switches, x.shape), bilinear_upsample(y, 2)):
+    means = (avg_pool(x, 32), adaptive_avg_pool(x, 3), global_avg_pool(x))
+    for z in (y, *means, max_unpool(y, switches, x.shape), bilinear_upsample(y, 2)):
         assert z.dtype == jnp.bfloat16
         assert z.max() == 1
 
@@ -128,6 +147,9 @@ X = jnp.ones((2, 4, 4, 3))
         (lambda: max_pool_with_switches(X, 2, padding=2), "max_pool_with_switches: expected padding below the window"),
         (lambda: avg_pool(X, (2, 0)), "avg_pool: expected window as an integer of at least 1"),
         (lambda: global_avg_pool(X[:, :0]), "global_avg_pool: expected an image of at least one pixel"),
+        (lambda: adaptive_avg_pool(X[0], 2), r"adaptive_avg_pool: expected x with 4 axes \(n h w c\)"),
+        (lambda: adaptive_avg_pool(X[:, :, :0], 2), "adaptive_avg_pool: expected an image of at least one pixel"),
+        (lambda: adaptive_avg_pool(X, 0), "adaptive_avg_pool: expected size as an integer of at least 1"),
         (lambda: max_unpool(X, jnp.zeros((2, 4, 4, 1), int), (4, 4)), "max_unpool: expected one switch for each"),
         (lambda: max_unpool(X, jnp.full(X.shape, 16), (4, 4)), r"max_unpool: expected switches within \[0, 16\)"),
         (lambda: max_unpool(X, jnp.zeros(X.shape, int), (4, 4, 3)), "max_unpool: expected shape as"),
@@ -157,5 +179,8 @@ def test_agrees_with_torch():
         mean = functions.avg_pool2d(image, 3, 2, 1, count_include_pad=count)
         ours = avg_pool(x, 3, stride=2, padding=1, count_padding=count)
         chex.assert_trees_all_close(ours, last(mean.numpy()), rtol=1e-5, atol=1e-6)
+    for size in (4, (3, 8)):
+        adaptive = last(functions.adaptive_avg_pool2d(image, size).numpy())
+        chex.assert_trees_all_close(adaptive_avg_pool(x, size), adaptive, rtol=1e-5, atol=1e-6)
     up = functions.interpolate(image, scale_factor=3, mode="bilinear", align_corners=False)
     chex.assert_trees_all_close(bilinear_upsample(x, 3), last(up.numpy()), rtol=1e-5, atol=1e-6)
