@@ -67,6 +67,12 @@ def descent(
 
 def small_net() -> tuple[Callable[[PyTree], jax.Array], PyTree]:
     """Mean squared error of a tanh net (2, 5, 1) on 16 fixed points, and its start as a nested dict."""
+    residuals, start = tapped_net()
+    return lambda params: jnp.mean(residuals(params, {"hidden": 0.0})[0] ** 2), start
+
+
+def tapped_net() -> tuple[Callable[[PyTree, PyTree], tuple[jax.Array, PyTree]], PyTree]:
+    """``taps(params, probes) -> (residuals (16, 1), layer_inputs)`` of the small net, and its start."""
     rng = np.random.default_rng(2)
     x = rng.normal(size=(16, 2))
     y = np.sin(x[:, 0]) + x[:, 1] ** 2
@@ -75,9 +81,11 @@ def small_net() -> tuple[Callable[[PyTree], jax.Array], PyTree]:
         "output": {"weight": rng.normal(size=5) / 5, "bias": np.zeros(())},
     }
 
-    def fun(params):
+    def taps(params, probes):
         dtype = params["output"]["weight"].dtype
-        h = jnp.tanh(x.astype(dtype) @ params["hidden"]["weight"] + params["hidden"]["bias"])
-        return jnp.mean((h @ params["output"]["weight"] + params["output"]["bias"] - y.astype(dtype)) ** 2)
+        inputs = jnp.asarray(x, dtype)
+        h = jnp.tanh(inputs @ params["hidden"]["weight"] + params["hidden"]["bias"] + probes["hidden"])
+        outputs = h @ params["output"]["weight"] + params["output"]["bias"]
+        return (outputs - y.astype(dtype))[:, None], {"hidden": inputs}
 
-    return fun, start
+    return taps, start

@@ -39,10 +39,11 @@ def accumulate(
     A method that evaluates the objective (a line search, CG) must evaluate it on all the micro-batches of its step.
     They are kept in the state: give one of them as `example`, hand each to ``update`` as ``batch=``, and let the
     functions take it: ``value_fn(params, batch)``, ``outputs_fn(params, batch)``, ``outputs_loss(outputs, batch)``,
-    ``per_example_fn(params, batch)``, ``overlap_fn(params, batch)``. What else differs between micro-batches, such as
-    the key of a dropout mask, belongs into the batch. `tx` then sees the mean over all of them, evaluated one after the
-    other; derivatives recompute each instead of storing it. All micro-batches weigh the same. Outputs get an axis of
-    micro-batches in front.
+    ``per_example_fn(params, batch)``, ``overlap_fn(params, batch)``, ``curvature_fn(params, batch)``. What else differs
+    between micro-batches, such as the key of a dropout mask, belongs into the batch. `tx` then sees the mean over all
+    of them, evaluated one after the other; derivatives recompute each instead of storing it. All micro-batches weigh
+    the same. Outputs get an axis of micro-batches in front. The next step has other micro-batches: that is noise to a
+    method that needs the same function in every step.
 
     Cost:      one copy of the gradients and, for a method that evaluates the objective, the micro-batches themselves.
     Raises:    ValueError if `batches` is below 1, if `tx` evaluates the objective and there is no `example`, for a

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jax231.core.checks import require_nonnegative
+from jax231.core.checks import require_nonnegative, require_positive
 from jax231.core.types import PyTree
 from jax231.optim.dtypes import keep_dtypes
 from jax231.optim.root import divide_by_root
@@ -39,10 +39,11 @@ def adagrad(
 
     An entry whose gradient has always been zero does not move.
 
-    Raises:    ValueError if `rate`, `initial_accumulator` or `eps` is negative where they can be seen.
+    Raises:    ValueError if `rate` is not positive, `initial_accumulator` or `eps` negative where they can be seen.
     Source:    Duchi et al. 2011; CS231n notes, neural-networks-3, "Adagrad".
     """
-    require_nonnegative("adagrad", rate=rate, initial_accumulator=initial_accumulator, eps=eps)
+    require_positive("adagrad", rate=rate)
+    require_nonnegative("adagrad", initial_accumulator=initial_accumulator, eps=eps)
     inside, outside = (eps, 0.0) if eps_inside_root else (0.0, eps)
 
     def init(params):

@@ -14,10 +14,10 @@ from jaxtyping import Array, Bool, Float, Int
 from jax231.core import tree
 from jax231.core.checks import require, require_nonnegative
 from jax231.core.types import PyTree, Scalar
-from jax231.optim import counts
+from jax231.optim import counts, reuse
 from jax231.optim.flat import flatten, ravel
-from jax231.optim.linesearch import strong_wolfe
-from jax231.optim.reuse import Kept
+from jax231.optim.linesearch import at_most_one, strong_wolfe
+from jax231.optim.secant import curvature as curvature_of
 
 Vector = Float[Array, " n"]
 Matrix = Float[Array, "n n"]
@@ -28,7 +28,7 @@ class BfgsState(NamedTuple):
 
     inverse: Matrix
     started: Bool[Array, ""]
-    kept: Kept
+    kept: reuse.Kept
     counts: counts.Counts
     stalled: Bool[Array, ""]
     iterations: Int[Array, ""]
@@ -55,8 +55,7 @@ def learn(
 
     Source: Nocedal & Wright 2006, equation 6.20; the skip is that of section 6.1.
     """
-    product, square = tree.dot(step, difference), tree.dot(difference, difference)
-    positive = product > jnp.finfo(step.dtype).eps * jnp.sqrt(tree.dot(step, step) * square)
+    product, square, positive = curvature_of(step, difference)
     scale = jnp.where(started, 1, product / jnp.where(positive, square, 1))
     ones = jnp.ones_like(step)
     better = update_inverse(scale * inverse, *tree.where(positive, (step, difference), (ones, ones)))
@@ -107,17 +106,15 @@ def bfgs(
 
     def init(params: PyTree) -> BfgsState:
         flat, _ = ravel(params)
-        false = jnp.zeros((), bool)
-        kept = Kept(false, jnp.zeros((), flat.dtype), tree.zeros_like(params))
+        started, stalled = jnp.zeros((), bool), jnp.zeros((), bool)
         identity = jnp.eye(flat.size, dtype=flat.dtype)
-        return BfgsState(identity, false, kept, counts.none(), false, jnp.zeros((), jnp.int32))
+        return BfgsState(identity, started, reuse.nothing(params), counts.none(), stalled, jnp.zeros((), jnp.int32))
 
     def update(updates: PyTree, state: Any, params: PyTree = None, **extra: Any):
         del updates
         fun, point, value, gradient, unravel = flatten("bfgs", params, extra)
         direction = -jnp.matmul(state.inverse, gradient, precision="highest")
-        length = tree.norm(gradient)
-        first = jnp.where(state.started, 1, jnp.minimum(1, 1 / jnp.maximum(length, jnp.finfo(length.dtype).tiny)))
+        first = jnp.where(state.started, 1, at_most_one(gradient))
         evaluate = jax.value_and_grad(fun)
         found = strong_wolfe(
             evaluate, point, direction, value, gradient, first=first, curvature=curvature, limit=evaluations
@@ -131,9 +128,7 @@ def bfgs(
         inverse, learned = learn(state.inverse, state.started, step, difference)
         inverse = jnp.where(moved, inverse, jnp.eye(point.size, dtype=point.dtype))
         used = state.counts.plus(gradient=found.evaluations + jnp.where(state.kept.known, 0, 1))
-        # Leaves of a narrower type round the new point, and then the evaluation is not one there.
-        exact = all(jnp.result_type(leaf) == point.dtype for leaf in jax.tree.leaves(params))
-        kept = Kept(jnp.asarray(exact), found.value, unravel(found.gradient))
+        kept = reuse.keep(params, found.value, found.gradient)
         stalled = ~moved & ~state.started
         new = BfgsState(inverse, moved & (state.started | learned), kept, used, stalled, state.iterations + 1)
         return unravel(step), new

@@ -26,7 +26,7 @@ import optax
 from jaxtyping import Array, Int
 
 from jax231.core import tree
-from jax231.core.checks import require
+from jax231.core.checks import require, require_positive
 from jax231.core.types import PyTree, Scalar
 from jax231.optim.dtypes import keep_dtypes
 from jax231.optim.root import divide_by_root
@@ -43,8 +43,12 @@ Rule = Callable[..., tuple[jax.Array, ...]]
 """``rule(t, x, g, *means) -> (step, *means)`` for one leaf, with t = 1 at the first step."""
 
 
-def _apply(rule: Rule, means: int) -> optax.GradientTransformationExtraArgs:
-    """The transformation that applies `rule` leaf by leaf, all `means` starting at zero."""
+def _apply(rate: Scalar, rule: Rule, means: int) -> optax.GradientTransformationExtraArgs:
+    """The transformation that applies `rule` leaf by leaf, all `means` starting at zero.
+
+    Raises: ValueError if `rate`, which the rule has in it, is not positive where it can be seen.
+    """
+    require_positive("by_hand", rate=rate)
 
     def init(params: PyTree) -> Moments:
         return Moments(jnp.zeros((), jnp.int32), tuple(tree.zeros_like(params) for _ in range(means)))
@@ -61,7 +65,7 @@ def _apply(rule: Rule, means: int) -> optax.GradientTransformationExtraArgs:
 
 def sgd(rate: Scalar) -> optax.GradientTransformationExtraArgs:
     """The vanilla update."""
-    return _apply(lambda t, x, g: (-rate * g,), means=0)
+    return _apply(rate, lambda t, x, g: (-rate * g,), means=0)
 
 
 def momentum(
@@ -73,7 +77,7 @@ def momentum(
         v = decay * v + jnp.where(t == 1, 1, 1 - dampening) * g
         return -rate * (g + decay * v if nesterov else v), v
 
-    return _apply(rule, means=1)
+    return _apply(rate, rule, means=1)
 
 
 def rmsprop(
@@ -94,7 +98,7 @@ def rmsprop(
         velocity = momentum * velocity + divide_by_root(g, square - mean**2 * centered, inside, outside)
         return -rate * velocity, square, mean, velocity
 
-    return _apply(rule, means=3)
+    return _apply(rate, rule, means=3)
 
 
 def adam(
@@ -123,4 +127,4 @@ def adamw(
         step = divide_by_root(m / (1 - b1**t), second / (1 - b2**t), 0.0, eps)
         return -rate * (step + weight_decay * x), m, v, largest
 
-    return _apply(rule, means=3)
+    return _apply(rate, rule, means=3)

@@ -35,6 +35,5 @@ class Counts(NamedTuple):
 
 
 def none() -> Counts:
-    """No evaluations yet."""
-    zero = jnp.zeros((), jnp.int32)
-    return Counts(zero, zero, zero, zero, zero)
+    """No evaluations yet; an array for each, since one that stands twice in a state cannot be donated."""
+    return Counts(*(jnp.zeros((), jnp.int32) for _ in Counts._fields))

@@ -21,7 +21,7 @@ import optax
 from jaxtyping import Array, Int
 
 from jax231.core import tree
-from jax231.core.checks import require, require_nonnegative, require_rate
+from jax231.core.checks import require, require_nonnegative, require_positive, require_rate
 from jax231.core.types import PyTree
 from jax231.optim.dtypes import keep_dtypes
 from jax231.optim.root import divide_by_root
@@ -123,7 +123,9 @@ def family(rate: jax.Array | float, coefficients: Coefficients) -> optax.Gradien
 
     Shapes:    `rate` and every coefficient are scalars; arrays over lanes belong under `jax.vmap`.
     Gradient:  finite also where gradients are zero.
+    Raises:    ValueError if `rate` is not positive where it can be seen.
     """
+    require_positive("family", rate=rate)
     c = coefficients
 
     def init(params):

@@ -240,10 +240,10 @@ def gauss_newton(
 
     def init(params: PyTree) -> GaussNewtonState:
         flat, _ = ravel(params)
-        number, zero = jnp.zeros((), flat.dtype), jnp.zeros((), jnp.int32)
+        number, zeros = jnp.zeros((), flat.dtype), (jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
         initial = jnp.asarray(damping, flat.dtype)
         solution = jnp.zeros_like(flat)
-        return GaussNewtonState(counts.none(), initial, solution, number, zero, zero, jnp.zeros((), bool))
+        return GaussNewtonState(counts.none(), initial, solution, number, *zeros, jnp.zeros((), bool))
 
     def update(updates: PyTree, state: Any, params: PyTree = None, **extra: Any):
         del updates

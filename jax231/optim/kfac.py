@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jax231.core import tree
 from jax231.core.checks import require, require_nonnegative, require_rate
 from jax231.core.precision import statistics_dtype
-from jax231.core.types import Key, PyTree, Scalar
+from jax231.core.types import Key, PyTree, Scalar, TappedLayer
 from jax231.curvature.products import linearized_ggnvp
 from jax231.optim import counts
 from jax231.optim.arguments import required
@@ -23,12 +23,7 @@ Leaves = dict[str, Array]
 """Arrays by the names of the leaves of the parameters, ``"conv1/kernel"``."""
 
 
-class Layer(NamedTuple):
-    """How a layer applies its kernel: an affine map as it is, a convolution with these settings of `lax`."""
-
-    stride: tuple[int, int] = (1, 1)
-    padding: str | tuple[tuple[int, int], tuple[int, int]] = "SAME"
-    dilation: tuple[int, int] = (1, 1)
+Layer = TappedLayer
 
 
 class Factors(NamedTuple):
@@ -259,10 +254,15 @@ def kfac(
         flat, _ = ravel(params)
         leaves, dtype = _named(params), flat.dtype
         shapes = {name: block.matrix(leaves).shape for name, block in blocks_of(layers, leaves).items()}
-        empty = {name: Factors(jnp.zeros((d, d), dtype), jnp.zeros((u, u), dtype)) for name, (d, u) in shapes.items()}
+
+        def empty() -> dict[str, Factors]:
+            return {
+                name: Factors(jnp.zeros((d, d), dtype), jnp.zeros((u, u), dtype)) for name, (d, u) in shapes.items()
+            }
+
         number, zero, false = jnp.zeros((), dtype), jnp.zeros((), jnp.int32), jnp.zeros((), bool)
         initial = jnp.asarray(damping, dtype)
-        return KfacState(counts.none(), initial, empty, empty, jnp.zeros_like(flat), number, zero, false)
+        return KfacState(counts.none(), initial, empty(), empty(), jnp.zeros_like(flat), number, zero, false)
 
     def update(updates: PyTree, state: Any, params: PyTree = None, **extra: Any):
         del updates

@@ -14,19 +14,19 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from jax231.core import tree
-from jax231.core.checks import require, require_nonnegative
+from jax231.core.checks import require, require_nonnegative, require_positive
 from jax231.core.types import PyTree, Scalar
-from jax231.optim import counts
+from jax231.optim import counts, limited_memory
 from jax231.optim.arguments import required
 from jax231.optim.flat import ravel
-from jax231.optim.lbfgs import Memory, remember, two_loop
+from jax231.optim.limited_memory import LimitedMemory
+from jax231.optim.objective import scalar
 
 
 class LbfgsOverlapState(NamedTuple):
-    """Memory, the parameters before the last step, what was used, and whether the last step failed."""
+    """The pairs, the parameters before the last step, what was used, and whether the last step failed."""
 
-    memory: Memory
-    scale: Float[Array, ""]
+    memory: LimitedMemory
     previous: Float[Array, " n"]
     counts: counts.Counts
     stalled: Bool[Array, ""]
@@ -61,20 +61,21 @@ def lbfgs_overlap(
     rate: traced; `damping`: lambda >= 0, traced, each difference y becomes y + lambda s.
     memory: m, the number of pairs kept.
 
-    Cost:    (2m + 3) copies of the parameters; a gradient on the batch and two on the overlap, each of which counts
+    Cost:    (2m + 5) copies of the parameters; a gradient on the batch and two on the overlap, each of which counts
         as one.
-    Raises:  ValueError if memory is below 1, or a number is negative where it can be seen.
+    Raises:  ValueError if memory is below 1, rate not positive or damping negative where they can be seen, or for an
+        ``overlap_fn`` that does not return one number.
     Source:  Berahas, Nocedal & Takáč 2016 (arXiv:1605.06049), algorithm 1. CS231n lecture 7.
     """
     require(memory >= 1, "lbfgs_overlap", "a memory of at least one pair", memory=memory)
-    require_nonnegative("lbfgs_overlap", rate=rate, damping=damping)
+    require_positive("lbfgs_overlap", rate=rate)
+    require_nonnegative("lbfgs_overlap", damping=damping)
 
     def init(params: PyTree) -> LbfgsOverlapState:
         flat, _ = ravel(params)
-        pairs = jnp.zeros((memory, flat.size), flat.dtype)
-        empty = Memory(pairs, pairs, jnp.zeros(memory, flat.dtype))
+        pairs = limited_memory.empty(memory, flat)
         false, zero = jnp.zeros((), bool), jnp.zeros((), jnp.int32)
-        return LbfgsOverlapState(empty, jnp.ones((), flat.dtype), flat, counts.none(), false, zero)
+        return LbfgsOverlapState(pairs, jnp.array(flat), counts.none(), false, zero)
 
     def update(updates: PyTree, state: Any, params: PyTree = None, **extra: Any):
         del updates
@@ -82,17 +83,17 @@ def lbfgs_overlap(
         point, unravel = ravel(params)
         gradient = ravel(grad)[0].astype(point.dtype)
         step = point - state.previous
-        shared = jax.grad(lambda flat: jnp.asarray(overlap_fn(unravel(flat)), point.dtype))
+        loss = scalar("lbfgs_overlap", overlap_fn)
+        shared = jax.grad(lambda flat: jnp.asarray(loss(unravel(flat)), point.dtype))
         difference = shared(point) - shared(state.previous) + jnp.asarray(damping, point.dtype) * step
-        pairs, scale = remember(state.memory, state.scale, step, difference)
-        started = pairs.inverse_products[-1] > 0
-        direction = -two_loop(pairs, scale, gradient)
-        descends = started & (tree.dot(direction, gradient) < 0)
+        pairs = limited_memory.remember(state.memory, step, difference)
+        direction = -limited_memory.apply(pairs, gradient)
+        descends = limited_memory.started(pairs) & (tree.dot(direction, gradient) < 0)
         steepest = -gradient / jnp.maximum(tree.norm(gradient), 1)
         move = jnp.asarray(rate, point.dtype) * jnp.where(descends, direction, steepest)
         moved = jnp.isfinite(move).all() & (move != 0).any()
         used = state.counts.plus(gradient=3)
-        new = LbfgsOverlapState(pairs, scale, point, used, ~moved, state.iterations + 1)
+        new = LbfgsOverlapState(pairs, point, used, ~moved, state.iterations + 1)
         return unravel(jnp.where(moved, move, 0)), new
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -40,6 +40,12 @@ def rounding(value: Scalar) -> Scalar:
     return 8 * jnp.finfo(value.dtype).eps * jnp.abs(value)
 
 
+def at_most_one(gradient: Vector) -> Scalar:
+    """The factor of `gradient` that makes a first step as long as it, or of length 1 where it is longer."""
+    length = tree.norm(gradient)
+    return jnp.minimum(1, 1 / jnp.maximum(length, jnp.finfo(length.dtype).tiny))
+
+
 def backtracking(
     value_fn: Callable[[Vector], Scalar],
     point: Vector,

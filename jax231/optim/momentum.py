@@ -3,7 +3,7 @@
 import jax
 import optax
 
-from jax231.core.checks import require_nonnegative, require_rate
+from jax231.core.checks import require_positive, require_rate
 from jax231.optim.dtypes import keep_dtypes
 
 
@@ -15,9 +15,9 @@ def momentum(rate: optax.ScalarOrSchedule, decay: jax.Array | float = 0.9) -> op
     the course's velocity still carries the old rate. Neither damps the gradient by ``1 - decay``, so the rate in effect
     is up to ``rate / (1 - decay)``.
 
-    Raises:    ValueError if `rate` is negative or `decay` outside [0, 1] where they can be seen.
+    Raises:    ValueError if `rate` is not positive or `decay` outside [0, 1] where they can be seen.
     Source:    Optax (`optax.sgd` with `momentum`); Polyak 1964; CS231n notes, neural-networks-3, "Momentum update".
     """
-    require_nonnegative("momentum", rate=rate)
+    require_positive("momentum", rate=rate)
     require_rate("momentum", "decay", decay)
     return keep_dtypes(optax.sgd(rate, momentum=decay))

@@ -1,32 +1,15 @@
 """The natural gradient: steepest descent where distance is how much the model's predictions change."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int
 
-from jax231.core import tree
-from jax231.core.checks import require, require_nonnegative
-from jax231.core.types import PyTree, Scalar
+from jax231.core.checks import require
+from jax231.core.types import Scalar
 from jax231.curvature.products import linearized_ggnvp
-from jax231.optim import counts
-from jax231.optim.arguments import required
-from jax231.optim.flat import flatten
-from jax231.optim.linesearch import backtracking
-from jax231.optim.newton_cg import truncated_cg
-
-Product = Callable[[Float[Array, " n"]], Float[Array, " n"]]
-
-
-class NaturalGradientState(NamedTuple):
-    """What was used, the CG iterations of the last step, and whether its line search failed."""
-
-    counts: counts.Counts
-    cg_iterations: Int[Array, ""]
-    stalled: Bool[Array, ""]
+from jax231.optim.flat import Flat
+from jax231.optim.truncated_newton import Product, truncated_newton
 
 
 def natural_gradient(damping: Scalar = 1e-3, *, cg_limit: int = 50) -> optax.GradientTransformationExtraArgs:
@@ -45,11 +28,12 @@ def natural_gradient(damping: Scalar = 1e-3, *, cg_limit: int = 50) -> optax.Gra
     Source:  Amari 1998; Pascanu & Bengio 2013 for the equality; Martens 2014 (arXiv:1412.1193), section 9.2.
     """
 
-    def product(point: Float[Array, " n"], unravel: Callable, extra: dict[str, Any]) -> Product:
+    def product(flat: Flat, extra: dict[str, Any]) -> Product:
         outputs_fn, outputs_loss = extra["outputs_fn"], extra["outputs_loss"]
-        return linearized_ggnvp(lambda x: outputs_fn(unravel(x)), outputs_loss, point)[1]
+        return linearized_ggnvp(lambda x: outputs_fn(flat.unravel(x)), outputs_loss, flat.point)[1]
 
-    return _natural("natural_gradient", ("outputs_fn", "outputs_loss"), product, damping, cg_limit)
+    needs = "outputs_fn", "outputs_loss"
+    return truncated_newton("natural_gradient", damping, cg_limit, product, counted="ggnvp", needs=needs)
 
 
 def empirical_natural_gradient(damping: Scalar = 1e-3, *, cg_limit: int = 50) -> optax.GradientTransformationExtraArgs:
@@ -64,38 +48,12 @@ def empirical_natural_gradient(damping: Scalar = 1e-3, *, cg_limit: int = 50) ->
     Source:  Kunstner, Balles & Hennig 2019 (arXiv:1905.12558), for what it lacks.
     """
 
-    def product(point: Float[Array, " n"], unravel: Callable, extra: dict[str, Any]) -> Product:
-        losses, forward = jax.linearize(lambda x: extra["per_example_fn"](unravel(x)), point)
-        require(losses.ndim == 1, "empirical_natural_gradient", "one loss an example (n,)", losses=losses)
-        backward = jax.linear_transpose(forward, point)
+    where = "empirical_natural_gradient"
+
+    def product(flat: Flat, extra: dict[str, Any]) -> Product:
+        losses, forward = jax.linearize(lambda x: extra["per_example_fn"](flat.unravel(x)), flat.point)
+        require(losses.ndim == 1, where, "one loss an example (n,)", losses=losses)
+        backward = jax.linear_transpose(forward, flat.point)
         return lambda vector: backward(forward(vector) / losses.size)[0]
 
-    return _natural("empirical_natural_gradient", ("per_example_fn",), product, damping, cg_limit)
-
-
-def _natural(
-    where: str, needs: tuple[str, ...], linearized: Callable[..., Product], damping: Scalar, cg_limit: int
-) -> optax.GradientTransformationExtraArgs:
-    require(cg_limit >= 1, where, "at least one CG iteration", cg_limit=cg_limit)
-    require_nonnegative(where, damping=damping)
-
-    def init(params: PyTree) -> NaturalGradientState:
-        del params
-        return NaturalGradientState(counts.none(), jnp.zeros((), jnp.int32), jnp.zeros((), bool))
-
-    def update(updates: PyTree, state: Any, params: PyTree = None, **extra: Any):
-        del updates
-        required(where, extra, "value", "grad", "value_fn", *needs)
-        fun, point, value, gradient, unravel = flatten(where, params, extra)
-        fisher = linearized(point, unravel, extra)
-        shift = jnp.asarray(damping, point.dtype)
-        length = tree.norm(gradient)
-        tolerance = jnp.minimum(0.5, jnp.sqrt(length)) * length
-        solved = truncated_cg(lambda v: fisher(v) + shift * v, -gradient, tolerance, cg_limit)
-        found = backtracking(fun, point, solved.solution, value, gradient)
-        moved = found.step > 0
-        used = state.counts.plus(loss=found.evaluations, gradient=2, ggnvp=solved.products)
-        step = jnp.where(moved, found.step * solved.solution, 0)
-        return unravel(step), NaturalGradientState(used, solved.products, ~moved)
-
-    return optax.GradientTransformationExtraArgs(init, update)
+    return truncated_newton(where, damping, cg_limit, product, counted="ggnvp", needs=("per_example_fn",))

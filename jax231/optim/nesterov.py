@@ -17,7 +17,7 @@ import jax
 import optax
 
 from jax231.core import tree
-from jax231.core.checks import require_nonnegative, require_rate
+from jax231.core.checks import require_positive, require_rate
 from jax231.core.types import PyTree
 from jax231.optim import counts
 from jax231.optim.dtypes import keep_dtypes
@@ -32,7 +32,7 @@ class Velocity(NamedTuple):
 def nesterov(rate: optax.ScalarOrSchedule, decay: jax.Array | float = 0.9) -> optax.GradientTransformationExtraArgs:
     """The course's form: ``old = v;  v = decay * v - rate * g;  x += -decay * old + (1 + decay) * v``.
 
-    Raises:    ValueError if `rate` is negative or `decay` outside [0, 1] where they can be seen.
+    Raises:    ValueError if `rate` is not positive or `decay` outside [0, 1] where they can be seen.
     Source:    Bengio et al. 2012 (arXiv:1212.0901), eq. 7; CS231n notes, neural-networks-3, "Nesterov Momentum".
     """
     _check("nesterov", rate, decay)
@@ -52,7 +52,7 @@ def nesterov_optax(
 ) -> optax.GradientTransformationExtraArgs:
     """Optax's (and PyTorch's) form: ``v = decay * v + g;  x += -rate * (g + decay * v)``.
 
-    Raises:    ValueError if `rate` is negative or `decay` outside [0, 1] where they can be seen.
+    Raises:    ValueError if `rate` is not positive or `decay` outside [0, 1] where they can be seen.
     Source:    Sutskever et al. 2013; `optax.sgd` with `nesterov=True`.
     """
     _check("nesterov_optax", rate, decay)
@@ -82,7 +82,8 @@ def nesterov_lookahead(
     It needs ``value_fn`` and takes its gradient at the look-ahead point; the gradient handed to ``update`` is not used.
 
     Cost:      one gradient more than the other forms.
-    Raises:    ValueError if `rate` is negative or `decay` outside [0, 1] where they can be seen, or without `value_fn`.
+    Raises:    ValueError if `rate` is not positive or `decay` outside [0, 1] where they can be seen, or without
+               `value_fn`.
     Source:    Nesterov 1983; Sutskever et al. 2013, eqs. 3 and 4; CS231n notes, neural-networks-3.
     """
     _check("nesterov_lookahead", rate, decay)
@@ -108,5 +109,5 @@ def _at_rest(params: PyTree) -> Velocity:
 
 
 def _check(where: str, rate: optax.ScalarOrSchedule, decay: jax.Array | float) -> None:
-    require_nonnegative(where, rate=rate)
+    require_positive(where, rate=rate)
     require_rate(where, "decay", decay)

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from jax231.core import tree
 from jax231.core.checks import require, require_nonnegative
 from jax231.core.types import PyTree, Scalar
 from jax231.curvature.products import linearized_hvp
 from jax231.optim import counts
 from jax231.optim.flat import flatten, ravel
-from jax231.optim.trust_region import judge, require_radius, steihaug
+from jax231.optim.truncated_newton import residual_allowed
+from jax231.optim.trust_region import judge, require_radius, steihaug, undamped
 
 
 class NewtonCgTrustState(NamedTuple):
@@ -58,14 +58,11 @@ def newton_cg_trust(
         fun, point, value, gradient, unravel = flatten(where, params, extra)
         _, product = linearized_hvp(fun, point)
         shift = jnp.asarray(damping, point.dtype)
-        length = tree.norm(gradient)
-        tolerance = jnp.minimum(0.5, jnp.sqrt(length)) * length
+        tolerance = residual_allowed(gradient)
 
         def attempt(carry):
             _, _, size, products, count = carry
-            found = steihaug(lambda v: product(v) + shift * v, -gradient, size, tolerance, cg_limit)
-            # The model of the loss itself has no damping in it.
-            found = found._replace(decrease=found.decrease + shift * tree.dot(found.step, found.step) / 2)
+            found = undamped(steihaug(lambda v: product(v) + shift * v, -gradient, size, tolerance, cg_limit), shift)
             taken = judge(value, fun(point + found.step), found, size)
             hopeless = ~(found.decrease > 0)
             step = jnp.where(taken.accepted & ~hopeless, found.step, 0)

@@ -8,21 +8,21 @@ import jax.numpy as jnp
 from jax231.core.checks import require
 from jax231.core.types import PyTree
 
-LOSSES = ("value_fn", "overlap_fn")
+LOSSES = ("value_fn", "overlap_fn", "curvature_fn")
 """The extra arguments of ``update`` that are losses as functions of the parameters."""
 
 FUNCTIONS = (*LOSSES, "outputs_fn", "per_example_fn")
 """All of them that are functions of the parameters."""
 
 
-def require_scalar(where: str, value: Any) -> None:
-    """`value` is a loss: one number of a floating type, and nothing beside it.
+def require_scalar(where: str, value: Any, of_a_pair: str = "value_fn=lambda p: fun(p)[0]") -> None:
+    """`value` is a loss, or its shape and type: one number of a floating type, and nothing beside it.
 
-    Raises: ValueError naming what was returned, with the way out where it is a pair of a loss and aux.
+    Raises: ValueError naming what was returned, with the way out, `of_a_pair`, where it is a pair of a loss and aux.
     """
     alone = not isinstance(value, tuple | list | dict)
-    pair = "an objective that returns the loss alone (of a pair: value_fn=lambda p: fun(p)[0])"
-    require(alone, where, pair, returned=type(value).__name__)
+    expected = f"an objective that returns the loss alone (of a pair: {of_a_pair})"
+    require(alone, where, expected, returned=type(value).__name__)
     one = jnp.shape(value) == () and jnp.issubdtype(jnp.result_type(value), jnp.floating)
     require(one, where, "a loss that is one floating number", loss=value, dtype=str(jnp.result_type(value)))
 

@@ -3,7 +3,7 @@
 import jax
 import optax
 
-from jax231.core.checks import require_nonnegative, require_rate
+from jax231.core.checks import require_nonnegative, require_positive, require_rate
 from jax231.optim.dtypes import keep_dtypes
 
 
@@ -20,9 +20,10 @@ def rmsprop(
     ``eps_inside_root=False`` gives the course's and PyTorch's ``sqrt(v) + eps``. The average is not corrected
     for its start at 0, so the first step is ``1 / sqrt(1 - decay)`` times longer than `rate`.
 
-    Raises:    ValueError if `rate` or `eps` is negative or `decay` outside [0, 1] where they can be seen.
+    Raises:    ValueError if `rate` is not positive, `eps` negative or `decay` outside [0, 1] where they can be seen.
     Source:    Optax (`optax.rmsprop`); Hinton 2012, lecture 6e; CS231n notes, neural-networks-3, "RMSprop".
     """
-    require_nonnegative("rmsprop", rate=rate, eps=eps)
+    require_positive("rmsprop", rate=rate)
+    require_nonnegative("rmsprop", eps=eps)
     require_rate("rmsprop", "decay", decay)
     return keep_dtypes(optax.rmsprop(rate, decay, eps, eps_in_sqrt=eps_inside_root))

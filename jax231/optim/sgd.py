@@ -2,7 +2,7 @@
 
 import optax
 
-from jax231.core.checks import require_nonnegative
+from jax231.core.checks import require_positive
 from jax231.optim.dtypes import keep_dtypes
 
 
@@ -11,8 +11,8 @@ def sgd(rate: optax.ScalarOrSchedule) -> optax.GradientTransformationExtraArgs:
 
     `rate` is a number, traced or not, or a schedule ``step -> number`` that starts at step 0.
 
-    Raises:    ValueError if `rate` is negative where it can be seen.
+    Raises:    ValueError if `rate` is not positive where it can be seen.
     Source:    Optax (`optax.sgd`); CS231n notes, neural-networks-3, "Vanilla update".
     """
-    require_nonnegative("sgd", rate=rate)
+    require_positive("sgd", rate=rate)
     return keep_dtypes(optax.sgd(rate))

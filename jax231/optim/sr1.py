@@ -17,10 +17,9 @@ from jaxtyping import Array, Bool, Float, Int
 from jax231.core import tree
 from jax231.core.checks import require_nonnegative
 from jax231.core.types import PyTree, Scalar
-from jax231.optim import counts
+from jax231.optim import counts, reuse
 from jax231.optim.flat import flatten, ravel
-from jax231.optim.reuse import Kept
-from jax231.optim.trust_region import judge, require_radius, steihaug
+from jax231.optim.trust_region import judge, require_radius, steihaug, undamped
 
 Vector = Float[Array, " n"]
 Matrix = Float[Array, "n n"]
@@ -32,7 +31,7 @@ class Sr1State(NamedTuple):
     matrix: Matrix
     started: Bool[Array, ""]
     radius: Float[Array, ""]
-    kept: Kept
+    kept: reuse.Kept
     counts: counts.Counts
     stalled: Bool[Array, ""]
     iterations: Int[Array, ""]
@@ -84,10 +83,10 @@ def sr1(damping: Scalar = 0.0, *, radius: Scalar = 1.0) -> optax.GradientTransfo
 
     def init(params: PyTree) -> Sr1State:
         flat, _ = ravel(params)
-        false = jnp.zeros((), bool)
-        kept = Kept(false, jnp.zeros((), flat.dtype), tree.zeros_like(params))
+        started, stalled = jnp.zeros((), bool), jnp.zeros((), bool)
+        kept = reuse.nothing(params)
         identity, size = jnp.eye(flat.size, dtype=flat.dtype), jnp.asarray(radius, flat.dtype)
-        return Sr1State(identity, false, size, kept, counts.none(), false, jnp.zeros((), jnp.int32))
+        return Sr1State(identity, started, size, kept, counts.none(), stalled, jnp.zeros((), jnp.int32))
 
     def update(updates: PyTree, state: Any, params: PyTree = None, **extra: Any):
         del updates
@@ -99,9 +98,7 @@ def sr1(damping: Scalar = 0.0, *, radius: Scalar = 1.0) -> optax.GradientTransfo
         def product(vector):
             return jnp.matmul(state.matrix, vector, precision="highest")
 
-        found = steihaug(product, -gradient, state.radius, tolerance, 2 * point.size)
-        # The model of the loss itself has no damping in it.
-        found = found._replace(decrease=found.decrease + shift * tree.dot(found.step, found.step) / 2)
+        found = undamped(steihaug(product, -gradient, state.radius, tolerance, 2 * point.size), shift)
         trial, slope = jax.value_and_grad(fun)(point + found.step)
         taken = judge(value, trial, found, state.radius, poor=0.1, shrink=0.5)
         falls = found.decrease > 0
@@ -110,10 +107,7 @@ def sr1(damping: Scalar = 0.0, *, radius: Scalar = 1.0) -> optax.GradientTransfo
         stuck = size <= jnp.finfo(size.dtype).eps * tree.norm(point)
         matrix, known = learn(state.matrix, state.started, found.step, slope - gradient + shift * found.step)
         matrix = jnp.where(moved | state.started, matrix, state.matrix)
-        # Leaves of a narrower type round the new point, and then the evaluation is not one there.
-        exact = all(jnp.result_type(leaf) == point.dtype for leaf in jax.tree.leaves(params))
-        here_value, here_gradient = tree.where(moved, (trial, slope), (value, gradient))
-        kept = Kept(jnp.asarray(exact), here_value, unravel(here_gradient))
+        kept = reuse.keep(params, *tree.where(moved, (trial, slope), (value, gradient)))
         used = state.counts.plus(gradient=1 + jnp.where(state.kept.known, 0, 1))
         new = Sr1State(matrix, state.started | (moved & known), size, kept, used, ~falls | stuck, state.iterations + 1)
         return unravel(jnp.where(moved, found.step, 0)), new

@@ -69,6 +69,11 @@ def steihaug(
     return jax.lax.while_loop(going, advance, (vector, vector, start))[2]
 
 
+def undamped(within: Within, damping: Scalar) -> Within:
+    """The same step, and by how much the model of the loss itself falls there: it has no damping in it."""
+    return within._replace(decrease=within.decrease + damping * tree.dot(within.step, within.step) / 2)
+
+
 def to_rim(step: Vector, direction: Vector, radius: Number) -> Scalar:
     """The t >= 0 with ``|step + t direction| = radius``, for a step inside."""
     square, along = tree.dot(direction, direction), tree.dot(step, direction)

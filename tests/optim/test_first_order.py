@@ -231,11 +231,11 @@ def test_a_schedule_is_a_rate_for_each_step(name, x64):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: sgd(-0.1), r"sgd: expected rate of at least 0; got rate=-0.1"),
+        (lambda: sgd(-0.1), r"sgd: expected rate above 0; got rate=-0.1"),
         (lambda: momentum(0.1, 1.5), r"momentum: expected decay within \[0, 1\]; got decay=1.5"),
         (lambda: nesterov(0.1, -0.5), r"nesterov: expected decay within \[0, 1\]; got decay=-0.5"),
         (lambda: nesterov_optax(0.1, 2.0), r"nesterov_optax: expected decay within"),
-        (lambda: nesterov_lookahead(-1.0), r"nesterov_lookahead: expected rate of at least 0"),
+        (lambda: nesterov_lookahead(-1.0), r"nesterov_lookahead: expected rate above 0"),
         (lambda: adagrad(0.1, initial_accumulator=-1.0), r"adagrad: expected initial_accumulator of at least 0"),
         (lambda: rmsprop(0.1, eps=-1e-8), r"rmsprop: expected eps of at least 0; got eps=-1e-08"),
         (lambda: adam(0.1, b2=1.1), r"adam: expected b2 within \[0, 1\]; got b2=1.1"),

@@ -82,7 +82,8 @@ def test_pairs_formed_on_the_overlap_have_no_noise_of_sampling():
     for k in range(1, len(batches)):
         before, here = (points["w"][k - 2] if k > 1 else start["w"]), points["w"][k - 1]
         shared = x[batches[k, :5]]
-        step, difference = states.memory.steps[k, -1], states.memory.differences[k, -1]
+        newest = states.memory.free[k] - 1
+        step, difference = states.memory.steps[k, newest], states.memory.differences[k, newest]
         np.testing.assert_allclose(step, here - before, atol=1e-12)
         np.testing.assert_allclose(difference, shared.T @ shared @ step / 5, rtol=1e-8, atol=1e-12)
         last, now = gradient(before, batches[k - 1]), gradient(here, batches[k])
@@ -111,5 +112,5 @@ def test_what_is_missing_or_makes_no_sense_is_named():
         lbfgs_overlap().update(params, lbfgs_overlap().init(params), params, grad=params)
     with pytest.raises(ValueError, match="lbfgs_overlap: expected a memory of at least one pair; got memory=0"):
         lbfgs_overlap(memory=0)
-    with pytest.raises(ValueError, match="lbfgs_overlap: expected rate of at least 0; got rate=-1"):
-        lbfgs_overlap(-1)
+    with pytest.raises(ValueError, match="lbfgs_overlap: expected rate above 0; got rate=0"):
+        lbfgs_overlap(0)

@@ -6,6 +6,7 @@ import pytest
 import scipy.optimize
 
 from jax231.optim.minimise import Status, minimise
+from jax231.optim.run import worthwhile_pairs
 from tests import problems
 
 
@@ -81,6 +82,8 @@ def test_history_aux_and_arguments_that_do_not_recompile():
     assert len(traced) == often
     np.testing.assert_allclose(second.x["x"], np.arange(3.0), atol=1e-3)
     np.testing.assert_allclose(second.aux["off"], 0, atol=1e-3)
+    lines = str(second).splitlines()
+    assert (lines[0], lines[-1]) == ("status    CONVERGED", "x         x float32 (3,), y float32 (2, 2)")
     steps = int(first.steps)
     assert first.history.shape == (21,)
     assert first.history[0] == 7
@@ -104,19 +107,38 @@ def test_errors():
     x = jnp.ones(2)
     with pytest.raises(ValueError, match="minimise: expected parameters in floating point; got x0="):
         minimise(jnp.sum, np.arange(3))
-    with pytest.raises(ValueError, match="minimise: expected a scalar in floating point from fun"):
+    with pytest.raises(ValueError, match=r"minimise: expected a loss that is one floating number; got loss=\(2,\)"):
         minimise(jnp.sin, x)
-    with pytest.raises(ValueError, match="minimise: expected a value alone from fun, or has_aux=True"):
+    with pytest.raises(ValueError, match=r"minimise: .* returns the loss alone \(of a pair: has_aux=True\)"):
         minimise(lambda x: (x.sum(), x), x)
     with pytest.raises(ValueError, match=r"minimise: expected a pair \(value, aux\) from fun with has_aux"):
         minimise(jnp.sum, x, has_aux=True)
     with pytest.raises(ValueError, match="minimise: expected a finite value and gradient at x0"):
         minimise(lambda x: jnp.log(x).sum(), -x)
+    with pytest.raises(ValueError, match=r"only the function; got method='kfac', needs=\['outputs_fn', 'outputs_loss'"):
+        minimise(rosen, x, method="kfac")
     with pytest.raises(ValueError, match="minimise: expected a second-order method"):
         minimise(rosen, x, method="adam")
-    with pytest.raises(ValueError, match="optimizers: expected one of the catalog; got 'lbgfs'"):
+    with pytest.raises(ValueError, match="optimizers: expected a name of the catalog; got 'lbgfs'"):
         minimise(rosen, x, method="lbgfs")
     with pytest.raises(ValueError, match="gtol=-1"):
         minimise(rosen, x, gtol=-1)
     with pytest.raises(ValueError, match=r"lbfgs: expected .*memory=0"):
         minimise(rosen, x, options={"memory": 0})
+
+
+def test_lbfgs_keeps_more_pairs_where_gradients_are_dear():
+    x = jnp.zeros(120)
+    data = jnp.ones((500, 120))
+
+    def cheap(x):
+        return jnp.sum(x * x)
+
+    def dear(x):
+        return jnp.sum((data @ jnp.outer(x, x)) ** 2)
+
+    assert worthwhile_pairs(cheap, x) == 10
+    assert worthwhile_pairs(dear, x) == 100
+    two_products, pair = 2 * 2 * 500 * 120, 7 * 24 * 120
+    assert worthwhile_pairs(lambda x: jnp.sum((data @ x) ** 2), x) == 12 >= two_products // pair
+    assert worthwhile_pairs(cheap, x[:3]) == 4

@@ -11,10 +11,12 @@ import pytest
 
 from jax231.core import tree
 from jax231.optim import catalog, reuse
+from tests.handed import builder, everything
 from tests.problems import logistic_regression, rosenbrock, saddle
-from tests.trajectories import descent, small_net
+from tests.trajectories import descent
 
-ALONE = [entry for entry in catalog.ENTRIES if set(entry.needs) <= {"value_fn"}]  # others: test_contracts
+ALONE = [entry for entry in catalog.ENTRIES if set(entry.needs) <= {"value_fn"}]
+HANDED = [entry for entry in catalog.ENTRIES if entry not in ALONE]
 SECOND = {entry.name: entry.builder for entry in ALONE if entry.order == 2}
 every_method = pytest.mark.parametrize("name", SECOND)
 STEPS = 120  # what Newton-CG takes through the curved valley
@@ -27,18 +29,18 @@ TYPES = {
 
 
 def typed_net(name):
-    fun, start = small_net()
+    given, start = everything()
     first, second = TYPES[name]
-    return fun, {
+    return given, {
         "hidden": jax.tree.map(lambda x: jnp.asarray(x, first), start["hidden"]),
         "output": jax.tree.map(lambda x: jnp.asarray(x, second), start["output"]),
     }
 
 
-def make_step(builder, fun):
+def make_step(builder, fun, **more):
     def step(params, state, setting):
         value, grad = reuse.value_and_grad(fun, params, state)
-        updates, state = builder(setting).update(grad, state, params, value=value, grad=grad, value_fn=fun)
+        updates, state = builder(setting).update(grad, state, params, value=value, grad=grad, value_fn=fun, **more)
         return updates, state
 
     return step
@@ -56,15 +58,15 @@ def signature(x):
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(
     ("entry", "types"),
-    [(entry, types) for entry in ALONE for types in TYPES if entry.order == 2 or types == "mixed"],
+    [(entry, types) for entry in catalog.ENTRIES for types in TYPES if entry.order == 2 or types == "mixed"],
     ids=lambda x: getattr(x, "name", x),
 )
 def test_types_are_kept(entry, types):
     """Even where the setting is float64: a scan can carry the state, and the updates are of the parameters' types."""
-    fun, params = typed_net(types)
-    setting = jnp.asarray(0.1, jnp.float64)
-    state = jax.eval_shape(lambda p, s: entry.builder(s).init(p), params, setting)
-    updates, new = jax.eval_shape(make_step(entry.builder, fun), params, state, setting)
+    given, params = typed_net(types)
+    setting, build = jnp.asarray(0.1, jnp.float64), builder(entry)
+    state = jax.eval_shape(lambda p, s: build(s).init(p), params, setting)
+    updates, new = jax.eval_shape(make_step(build, given.pop("value_fn"), **given), params, state, setting)
     chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
     assert jax.tree.map(signature, new) == jax.tree.map(signature, state)
     assert not any(leaf.weak_type for leaf in jax.tree.leaves(state))
@@ -91,6 +93,31 @@ def test_settings_share_one_program_and_map_over_lanes(name):
     assert one._cache_size() == 1
     lanes = jax.jit(jax.vmap(three, (None, 0)))(params, settings)
     chex.assert_trees_all_close(lanes, alone, rtol=1e-6, atol=1e-10)
+
+
+@pytest.mark.parametrize("entry", HANDED, ids=lambda entry: entry.name)
+def test_what_asks_for_more_runs_as_lanes_of_one_program_in_narrow_types(entry):
+    """A scan under `vmap`, the settings changed about: each lane follows its setting, and lowers the loss."""
+    given, params = typed_net("mixed")
+    fun = given.pop("value_fn")
+    step = make_step(builder(entry), fun, **given)
+
+    def run(setting):
+        def advance(carry, _):
+            updates, state = step(*carry, setting)
+            return (optax.apply_updates(carry[0], updates), state), None
+
+        (end, state), _ = jax.lax.scan(advance, (params, builder(entry)(setting).init(params)), length=4)
+        return end, fun(end), state.counts
+
+    lanes = jax.jit(jax.vmap(run))
+    settings = jnp.array([0.1, 0.5])
+    there, back = lanes(settings), lanes(settings[::-1])
+    assert lanes._cache_size() == 1
+    chex.assert_trees_all_close(back, jax.tree.map(lambda x: x[::-1], there), rtol=1e-6)
+    assert (there[1] < fun(params)).all()
+    assert not np.array_equal(there[0]["output"]["weight"][0], there[0]["output"]["weight"][1])
+    assert (there[2].gradient >= 4).all()
 
 
 @every_method

@@ -136,7 +136,9 @@ def test_mechanic_scales_the_steps_of_its_base():
 
 def test_wrong_uses_are_named():
     x = jnp.ones(2)
-    with pytest.raises(ValueError, match=r"stock: expected one of the optimizers of Optax; got 'lamp' \(nearest: lamb"):
+    with pytest.raises(
+        ValueError, match=r"stock: expected a name of the optimizers of Optax; got 'lamp' \(nearest: lamb"
+    ):
         stock("lamp")
     with pytest.raises(ValueError, match=r"lamb: expected rate above 0; got rate=0.0"):
         stock("lamb")(0.0)

@@ -1,3 +1,4 @@
+import operator
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ def test_counts_are_those_of_the_inner_optimizer():
     assert STATE.counts is STATE.inner.counts
     assert STATE.stalled is False
     with pytest.raises(AttributeError):
-        Wrapped(()).counts  # noqa: B018
+        operator.attrgetter("counts")(Wrapped(()))
     assert getattr(Wrapped(()), "stalled", None) is None
 
 
