@@ -1,48 +1,49 @@
 """A small ConvNet of the course's pattern: [conv - relu - pool] * 2 - fc."""
 
-import jax
-import jax.numpy as jnp
+from flax import nnx
 from jaxtyping import Array, Float
 
 from jax231.core.checks import require
-from jax231.core.types import Model
 from jax231.functional.activations import relu
-from jax231.functional.conv import conv2d
-from jax231.functional.initializers import gaussian, he
-from jax231.functional.linear import affine
-from jax231.functional.pool import max_pool
+from jax231.functional.initializers import gaussian
+from jax231.models.images import require_image
+from jax231.nn.affine import Affine
+from jax231.nn.bridge import Constructor
+from jax231.nn.conv import Conv
+from jax231.nn.flatten import flatten
+from jax231.nn.layer import Layer
+from jax231.nn.pool import MaxPool
 
 
-def convnet(shape: tuple[int, ...], classes: int, *, channels: tuple[int, ...] = (8, 16)) -> Model:
-    """3x3 convolutions with relu, each followed by 2x2 max pooling, and an affine map to the scores.
+class ConvNet(Layer):
+    """3x3 convolutions ``conv1``, ``conv2``, ... with relu and 2x2 max pooling, and an affine map to the scores."""
+
+    def __init__(self, shape: tuple[int, ...], classes: int, *, channels: tuple[int, ...], rngs: nnx.Rngs):
+        height, width, depth = shape
+        self.names = tuple(f"conv{i}" for i in range(1, len(channels) + 1))
+        for name, cin, cout in zip(self.names, (depth, *channels), channels, strict=False):
+            setattr(self, name, Conv(cin, cout, 3, rngs=rngs))
+        self.pool = MaxPool(2)
+        shrink = 2 ** len(channels)
+        features = (height // shrink) * (width // shrink) * channels[-1]
+        # Small scores: pooling keeps the largest values, and a variance of 1/fan_in would start far above log k.
+        self.scores = Affine(features, classes, kernel_init=gaussian(0.01), rngs=rngs)
+
+    def __call__(self, images: Float[Array, "n h w c"]) -> Float[Array, "n classes"]:
+        """The scores of the classes."""
+        x = images
+        for name in self.names:
+            x = self.pool(relu(getattr(self, name)(x)))
+        return self.scores(flatten(x))
+
+
+def convnet(shape: tuple[int, ...], classes: int, *, channels: tuple[int, ...] = (8, 16)) -> Constructor:
+    """A ConvNet with a convolution for each number of `channels`.
 
     Shapes:  inputs (n, h, w, c) -> (n, classes); h and w at least 2 ** len(channels).
     Raises:  ValueError if the image is too small for the pooling, or `channels` is empty.
     Source:  CS231n lecture 5 (summary: [(CONV-RELU)*N-POOL]*M-(FC-RELU)*K, SOFTMAX).
     """
-    require(len(shape) == 3, "convnet", "images (h, w, c)", shape=shape)
+    require_image("convnet", shape, 2 ** len(channels))
     require(len(channels) >= 1, "convnet", "at least one convolution", channels=channels)
-    height, width, depth = shape
-    least = 2 ** len(channels)
-    require(min(height, width) >= least, "convnet", f"images of at least {least}x{least}", shape=shape)
-    features = (height // least) * (width // least) * channels[-1]
-    names = [f"conv{i}" for i in range(1, len(channels) + 1)]
-
-    def init(key: jax.Array):
-        keys = jax.random.split(key, len(channels) + 1)
-        params = {}
-        for name, fan, units, layer_key in zip(names, (depth, *channels), channels, keys, strict=False):
-            kernel = he()(layer_key, (3, 3, fan, units))
-            params[name] = {"kernel": kernel, "bias": jnp.zeros(units, kernel.dtype)}
-        # Small scores: pooling keeps the largest values, and a variance of 1/fan_in would start far above log k.
-        kernel = gaussian(0.01)(keys[-1], (features, classes))
-        params["scores"] = {"kernel": kernel, "bias": jnp.zeros(classes, kernel.dtype)}
-        return params, {}
-
-    def apply(params, state, inputs: Float[Array, "n h w c"], *, train=False, key=None, rates=None):
-        x = inputs
-        for name in names:
-            x = max_pool(relu(conv2d(x, params[name]["kernel"], params[name]["bias"])), 2)
-        return affine(x.reshape(len(x), -1), params["scores"]["kernel"], params["scores"]["bias"]), state
-
-    return Model(init, apply)
+    return lambda rngs: ConvNet(shape, classes, channels=channels, rngs=rngs)

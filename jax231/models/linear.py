@@ -2,28 +2,31 @@
 
 import math
 
-import jax
-import jax.numpy as jnp
+from flax import nnx
 from jaxtyping import Array, Float
 
-from jax231.core.types import Model
 from jax231.functional.initializers import gaussian
-from jax231.functional.linear import affine
+from jax231.nn.affine import Affine
+from jax231.nn.bridge import Constructor
+from jax231.nn.flatten import flatten
+from jax231.nn.layer import Layer
 
 
-def linear(shape: tuple[int, ...], classes: int, *, std: float = 0.01) -> Model:
-    """``scores = x W + b`` on the flattened image; softmax regression or SVM is a matter of the loss.
+class LinearClassifier(Layer):
+    """``scores = x W + b`` on the flattened image; softmax regression or SVM is a matter of the loss."""
+
+    def __init__(self, features: int, classes: int, *, std: float = 0.01, rngs: nnx.Rngs):
+        self.scores = Affine(features, classes, kernel_init=gaussian(std), rngs=rngs)
+
+    def __call__(self, images: Float[Array, "n ..."]) -> Float[Array, "n classes"]:
+        """The scores of the classes."""
+        return self.scores(flatten(images))
+
+
+def linear(shape: tuple[int, ...], classes: int, *, std: float = 0.01) -> Constructor:
+    """A linear classifier whose first weights have the standard deviation `std`.
 
     Shapes:  inputs (n, *shape) -> (n, classes).
     Source:  CS231n lecture 2.
     """
-
-    def init(key: jax.Array):
-        kernel = gaussian(std)(key, (math.prod(shape), classes))
-        return {"scores": {"kernel": kernel, "bias": jnp.zeros(classes, kernel.dtype)}}, {}
-
-    def apply(params, state, inputs: Float[Array, "n ..."], *, train=False, key=None, rates=None):
-        scores = params["scores"]
-        return affine(inputs.reshape(len(inputs), -1), scores["kernel"], scores["bias"]), state
-
-    return Model(init, apply)
+    return lambda rngs: LinearClassifier(math.prod(shape), classes, std=std, rngs=rngs)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from jax231.models.convnet import convnet
+from jax231.nn.bridge import functionalize
 from tests import references
 
 
 def test_it_is_convolution_relu_and_pooling_twice():
-    model = convnet((5, 8, 2), 3, channels=(2, 3))
+    model = functionalize(convnet((5, 8, 2), 3, channels=(2, 3)))
     params, _ = model.init(jax.random.key(0))
     x = np.random.default_rng(0).normal(size=(2, 5, 8, 2)).astype(np.float32)
     found, _ = jax.jit(lambda p, x: model.apply(p, {}, x, train=True))(params, jnp.asarray(x))
@@ -22,7 +23,7 @@ def test_it_is_convolution_relu_and_pooling_twice():
 
 
 def test_a_layer_for_each_number_of_channels():
-    params = jax.eval_shape(convnet((32, 32, 3), 10, channels=(4, 8, 16)).init, jax.random.key(0))[0]
+    params = jax.eval_shape(functionalize(convnet((32, 32, 3), 10, channels=(4, 8, 16))).init, jax.random.key(0))[0]
     shapes = {name: layer["kernel"].shape for name, layer in params.items()}
     assert shapes == {"conv1": (3, 3, 3, 4), "conv2": (3, 3, 4, 8), "conv3": (3, 3, 8, 16), "scores": (256, 10)}
 
