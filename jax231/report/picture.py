@@ -51,7 +51,8 @@ def write_picture(folder: Path | str, path: Path | str, problem: str | None = No
     return path
 
 
-def _library(name: str) -> Any:
+def library(name: str) -> Any:
+    """A module of matplotlib, or what to install."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -60,7 +61,7 @@ def _library(name: str) -> Any:
 
 
 def _drawing(results: Results, rows: Sequence[tuple[str, Sequence[Run], Scale]], form: str) -> bytes:
-    matplotlib, lines = _library("matplotlib"), _library("matplotlib.lines")
+    matplotlib, lines = library("matplotlib"), library("matplotlib.lines")
     content = io.BytesIO()
     study = results.study
     looks = style.looks({name: kind.order for name, kind in study.optimizers.items()})
@@ -69,7 +70,7 @@ def _drawing(results: Results, rows: Sequence[tuple[str, Sequence[Run], Scale]],
     with matplotlib.rc_context(style_of):
         # The object-oriented interface: no window system, no global state of pyplot.
         size = (9.2, 2.6 * len(rows) + 0.9)
-        figure = _library("matplotlib.figure").Figure(figsize=size, dpi=150, layout="constrained")
+        figure = library("matplotlib.figure").Figure(figsize=size, dpi=150, layout="constrained")
         axes = figure.subplots(len(rows), len(MEASURES), squeeze=False, sharey="row")
         for row, (name, runs, scale) in zip(axes, rows, strict=True):
             for place, (measure, title) in zip(row, MEASURES.items(), strict=True):
