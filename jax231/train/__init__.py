@@ -1,0 +1,15 @@
+"""Training: one pure step, epochs as one compiled program, checkpoints from which a run goes on bit for bit.
+
+`loop.train(Config(...), folder)` trains, `run.open_run(folder)` reads what came out.
+"""
+
+from jax231.core.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    modules=(
+        "checkpoint", "config", "environment", "evaluate", "failure", "feed", "folder", "log", "loop", "network",
+        "optimizer", "run", "splits", "state", "step",
+    ),
+    names={"Config": "config", "TrainState": "state", "open_run": "run", "train": "loop"},
+)  # fmt: skip

@@ -1,0 +1,130 @@
+"""The folder of a training run: what is in it, and who may write to it.
+
+| file | content |
+|---|---|
+| `config.toml` | the configuration |
+| `data.json` | name, shape of an example, classes, digests of the files |
+| `environment.json` | versions, device, steps a chunk, devices |
+| `preprocess.npz` | statistics of the training split that images are preprocessed with |
+| `metrics.jsonl` | one record a chunk of steps and one an epoch |
+| `checkpoints/` | the newest states and the best one, a folder each, named by their steps |
+| `lock` | held while a process writes |
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from jax231.core.files import write_whole
+from jax231.data import preprocess
+from jax231.train.config import Config, difference, from_toml, to_toml
+from jax231.train.splits import Splits
+
+
+class FolderError(ValueError):
+    """The folder of a run cannot be used as asked; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a reader of the run must know of its data without loading them; `steps` are those of an epoch."""
+
+    data: str
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    digests: dict[str, str]
+    steps: int
+    batch: int
+
+
+def prepare(folder: Path, config: Config) -> None:
+    """Make `folder` for a new run of `config`.
+
+    Raises: FolderError where there is something in it already, or where it cannot be written.
+    """
+    if (folder / "config.toml").exists():
+        raise FolderError(
+            f"{folder}: expected a new folder; got one with a run in it. Go on with it by --resume {folder}, give "
+            "another --name, or remove it"
+        )
+    if folder.exists() and (not folder.is_dir() or any(path.name != "lock" for path in folder.iterdir())):
+        raise FolderError(f"{folder}: expected a new or empty folder; got other files")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / "config.toml", to_toml(config))
+    except OSError as error:
+        raise FolderError(f"{folder}: expected a folder that can be written; got {error.strerror}") from error
+
+
+def read_config(folder: Path) -> Config:
+    """The configuration of a run.
+
+    Raises: FolderError where `folder` is not that of a run; ValueError naming what is wrong with its configuration.
+    """
+    path = folder / "config.toml"
+    if not path.is_file():
+        state = "a folder without config.toml" if folder.is_dir() else "no such folder"
+        raise FolderError(f"{folder}: expected the folder of a training run; got {state}")
+    return from_toml(path)
+
+
+def require_same(folder: Path, config: Config) -> None:
+    """The run in `folder` is that of `config`.
+
+    Raises: FolderError with the fields that differ.
+    """
+    changed = difference(read_config(folder), config)
+    if changed:
+        raise FolderError(f"{folder}: expected the configuration of the run in it; got {changed}")
+
+
+def write_facts(folder: Path, splits: Splits, steps: int, batch: int) -> None:
+    """Keep what a reader of the run needs: the statistics of preprocessing and facts about the data, once."""
+    if (folder / "data.json").exists():
+        return
+    if splits.stats is not None:
+        preprocess.save(splits.stats, folder / "preprocess.npz")
+    facts = Facts(splits.name, splits.shape, splits.classes, splits.digests, steps, batch)
+    write_whole(folder / "data.json", msgspec.json.format(msgspec.json.encode(facts)))
+
+
+def read_facts(folder: Path) -> Facts:
+    """What `write_facts` wrote.
+
+    Raises: FolderError for a run that was stopped before it began, or a damaged file.
+    """
+    path = folder / "data.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Facts)
+    except FileNotFoundError as error:
+        raise FolderError(f"{folder}: expected a run that has begun; got one without data.json") from error
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise FolderError(f"{path}: expected facts about data; got {error}") from error
+
+
+def read_stats(folder: Path) -> preprocess.Stats | None:
+    """The statistics of preprocessing, None for a run on text."""
+    path = folder / "preprocess.npz"
+    return preprocess.load(path) if path.exists() else None
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` against a second writer; the lock ends with the process, however that ends.
+
+    Raises: FolderError where another process holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / "lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise FolderError(f"{folder}: expected no other writer; got one that is still at work") from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,98 @@
+"""The data of a configuration on the host: training, validation and test split, with what is known of them."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jax231.core.checks import require
+from jax231.core.types import Batch
+from jax231.data import preprocess, sources
+from jax231.data.dataset import Dataset
+from jax231.data.folders import image_folder
+from jax231.data.text import Text, text_file
+from jax231.models import zoo
+from jax231.train.config import Config
+
+
+class Splits(NamedTuple):
+    """NumPy arrays: images as uint8 (n, h, w, c) with labels (n,) or (n, h, w), or the codes (t,) of a text as inputs.
+
+    `shape` is that of one example; of a text (length,). `validation` and `test` may be None. `stats` are the statistics
+    of preprocessing, None for a text.
+    """
+
+    name: str
+    train: Batch
+    validation: Batch | None
+    test: Batch | None
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    stats: preprocess.Stats | None
+    digests: dict[str, str]
+
+
+def load(config: Config, data_dir: Path | None = None) -> Splits:
+    """Read the data set, split it by the seed 0, and fit the preprocessing on the training split.
+
+    Raises: ValueError for a name that is not known, with the nearest, for images where the model reads text or the
+            other way round; MissingDataError for files that are not there, with the way to get them; DataError.
+    """
+    form = zoo.entry(config.model).form
+    if form == "tokens":
+        return of_text(config, _text(config.data, data_dir))
+    return of_images(config, _images(config, data_dir))
+
+
+def of_images(config: Config, dataset: Dataset) -> Splits:
+    """The splits of images with labels."""
+    train, validation, test = dataset.split(config.validation)
+    require(len(train.labels) > 0, "train", "at least one training example", validation=config.validation)
+    if config.examples is not None:
+        fits = config.examples <= len(train.labels)
+        require(fits, "train", f"at most the {len(train.labels)} training examples", examples=config.examples)
+        train = train.take(np.arange(config.examples))
+    stats = preprocess.fit(config.preprocess, train.images)
+    return Splits(
+        dataset.name, Batch(*train), _unless_empty(validation), _unless_empty(test), dataset.shape, dataset.classes,
+        stats, dataset.digests,
+    )  # fmt: skip
+
+
+def of_text(config: Config, text: Text) -> Splits:
+    """The splits of a text: its first part and the rest; there is no third."""
+    codes = text.train if config.examples is None else text.train[: config.examples]
+    shape, classes = (config.length,), tuple(text.vocabulary)
+    return Splits(text.name, Batch(codes, None), Batch(text.validation, None), None, shape, classes, None, text.digests)
+
+
+def _unless_empty(examples) -> Batch | None:
+    return Batch(*examples) if len(examples.labels) else None
+
+
+def _images(config: Config, data_dir: Path | None) -> Dataset:
+    if _is_path(config.data):
+        size = None if config.size is None else (config.size, config.size)
+        return image_folder(config.data, size)
+    return sources.load(config.data, data_dir)
+
+
+def _text(data: str, data_dir: Path | None) -> Text:
+    if _is_path(data):
+        return text_file(data)
+    return sources.load_text(data, data_dir)
+
+
+def _is_path(data: str) -> bool:
+    return data not in sources.NAMES and ("/" in data or Path(data).exists())
+
+
+def require_classes(expected: tuple[str, ...], found: tuple[str, ...]) -> None:
+    """The classes of the data are those that the run was trained on, in their order.
+
+    Raises: ValueError naming what is missing and what is new.
+    """
+    missing, new = [x for x in expected if x not in found], [x for x in found if x not in expected]
+    require(
+        expected == found, "run", f"the {len(expected)} classes of the run in their order", missing=missing, new=new
+    )

@@ -1,0 +1,95 @@
+"""Checkpoints: which are kept, and what is done about damaged ones, those of other models, and a full disk."""
+
+import resource
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jax231.train.checkpoint import CheckpointError, Checkpoints, checksum
+from tests import runs
+
+
+def state(x: float):
+    return {"x": jnp.full(2000, x), "y": {"kernel": jnp.full((2, 3), x)}, "none": None, "key": jax.random.key(3)}
+
+
+def save(folder, scores, say=lambda text: None):
+    with Checkpoints(folder, say) as checkpoints:
+        for step, score in enumerate(scores):
+            checkpoints.save(step, state(step), score)
+        checkpoints.wait()
+        return [kept.step for kept in checkpoints.kept()]
+
+
+def test_only_the_newest_and_the_best_are_kept(tmp_path):
+    assert save(tmp_path / "c", (0.1, 0.9, 0.2, None, 0.3)) == [1, 3, 4]
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        assert checkpoints.best(state(0))["x"][0] == 1
+        newest = checkpoints.newest(jax.eval_shape(lambda: state(0)))
+    assert checksum(newest) == checksum(state(4))
+    assert newest["none"] is None
+    assert checksum(newest) != checksum(state(3))
+
+
+def test_nothing_is_there_yet(tmp_path):
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        assert checkpoints.newest(state(0)) is None
+        assert checkpoints.best(state(0)) is None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax, whose read failed
+@pytest.mark.parametrize("kind", ["turned", "cut", "gone"])
+def test_a_damaged_one_gives_way_to_the_one_before(tmp_path, kind):
+    """Whichever of its files it is."""
+    save(tmp_path / "c", (None, None))
+    files = [path for path in (tmp_path / "c" / "1").rglob("*") if path.is_file()]
+    arrays = [path for path in files if path.parent.name == "d"]
+    for path in arrays:
+        content, said = path.read_bytes(), []
+        if kind == "turned":
+            runs.turn(path)
+        elif kind == "cut":
+            path.write_bytes(content[: len(content) // 2])
+        else:
+            path.unlink()
+        with Checkpoints(tmp_path / "c", said.append) as checkpoints:
+            found = checkpoints.newest(state(0))
+        path.write_bytes(content)
+        if said:  # what a turned byte says may not matter
+            assert "The checkpoint of step 1 is damaged" in said[0]
+        assert checksum(found) == checksum(state(0 if said else 1))
+
+
+def test_none_can_be_read(tmp_path):
+    save(tmp_path / "c", (None,))
+    runs.damage(tmp_path / "c" / "0")
+    with Checkpoints(tmp_path / "c") as checkpoints, pytest.raises(CheckpointError, match="can be read; got none"):
+        checkpoints.newest(state(0))
+
+
+def test_that_of_another_model(tmp_path):
+    save(tmp_path / "c", (None,))
+    other = {"x": jnp.zeros(2000), "y": {"kernel": jnp.zeros((2, 4)), "bias": jnp.zeros(4)}, "key": jax.random.key(0)}
+    said = r"0: expected a checkpoint of this model.*; got missing: y/bias; of another shape: y/kernel \(2, 3\) instead"
+    with Checkpoints(tmp_path / "c") as checkpoints, pytest.raises(CheckpointError, match=said):
+        checkpoints.newest(other)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax, whose write failed
+def test_a_full_disk_is_said_and_the_run_goes_on(tmp_path):
+    save(tmp_path / "c", (None,))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    said = []
+    with Checkpoints(tmp_path / "c", said.append) as checkpoints:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
+            checkpoints.save(1, state(1))
+            assert not checkpoints.wait()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert "The checkpoint of step 1 could not be written" in said[0]
+        assert "the newest is that of step 0" in said[0]
+        checkpoints.save(1, state(1))
+        assert checkpoints.wait()
+        assert checksum(checkpoints.newest(state(0))) == checksum(state(1))
