@@ -4,17 +4,46 @@ Imports no JAX, so that the command line answers at once.
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+import cyclopts
 
 from jax231.core.checks import require
+from jax231.optim import catalog
 
 ProblemName = Literal["softmax", "svm", "two_layer", "two_layer_tanh", "convnet"]
 OptimizerName = Literal[
     "sgd", "momentum", "nesterov", "nesterov_lookahead", "adagrad", "rmsprop", "adam", "adamw", "nadam", "lion", "muon",
-    "newton", "newton_cg", "newton_cg_trust", "gauss_newton", "natural_gradient", "bfgs", "sr1", "lbfgs",
+    "schedule_free", "newton", "saddle_free_newton", "newton_cg", "newton_cg_trust", "gauss_newton", "natural_gradient",
+    "empirical_natural_gradient", "bfgs", "sr1", "lbfgs",
 ]  # fmt: skip
+"""The entries of `optim.catalog` that need no more than `HANDED`."""
+
+HANDED = ("value_fn", "outputs_fn", "outputs_loss", "per_example_fn")
+"""What every problem hands over, of the `needs` of an entry."""
 DataName = Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100"]
+
+
+def require_comparable(names: Iterable[str]) -> None:
+    """Each of `names`, as far as the catalog knows them, is an optimizer that can be run on a problem.
+
+    Raises: ValueError with what the first that cannot be run needs besides, and with those that can.
+    """
+    for entry in catalog.ENTRIES:
+        lacks = [need for need in entry.needs if need not in HANDED]
+        if lacks and entry.name in names:
+            needs = ", ".join(f"{need} ({catalog.NEEDS[need]})" for need in lacks)
+            raise ValueError(
+                f"compare: expected optimizers that every problem hands what they need "
+                f"({', '.join(get_args(OptimizerName))}); got {entry.name}, which needs {needs}"
+            )
+
+
+def _convert(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
+    require_comparable([token.value for token in tokens])
+    return cyclopts.convert(kind, tokens)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +53,7 @@ class Config:
     problems: tuple[ProblemName, ...] = ("softmax", "svm", "two_layer", "convnet")
     """Models to train."""
 
-    optimizers: tuple[OptimizerName, ...] = (
+    optimizers: Annotated[tuple[OptimizerName, ...], cyclopts.Parameter(converter=_convert)] = (
         "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "newton", "newton_cg", "lbfgs",
     )  # fmt: skip
     """Methods to compare; `jax231 optimizers` describes them."""
@@ -48,6 +77,7 @@ class Config:
     """Examples in a mini-batch of the first-order methods; 0 takes the whole training split."""
 
     def __post_init__(self):
+        require_comparable(self.optimizers)
         for name, known in (("problems", get_args(ProblemName)), ("optimizers", get_args(OptimizerName))):
             chosen = getattr(self, name)
             require(len(chosen) > 0, "compare", f"at least one of {name}", **{name: chosen})

@@ -171,6 +171,10 @@ class FirstOrder:
             return build_family, (rate, Coefficients(*(jnp.asarray(c, float) for c in coefficients(task.entry.family))))
         return task.entry.builder, rate
 
+    def _reported(self, task: Task, carry: Carry) -> PyTree:
+        """The parameters that stand for the run; lanes of the family, whose states are their own, are no others."""
+        return carry.params if task.entry.family else task.entry.evaluation_params(carry.opt, carry.params)
+
     def _range(self, first: int, last: int) -> tuple[Any, ...]:
         return self.arena.problem.split.train, np.int32(first), np.int32(last)
 
@@ -230,7 +234,7 @@ class FirstOrder:
         ]
 
     def _record(self, task: Task, setting: float, seed: int, carry: Carry) -> Lane:
-        loss, accuracy = self.arena.measure(carry.params, self.arena.problem.split.validation)
+        loss, accuracy = self.arena.measure(self._reported(task, carry), self.arena.problem.split.validation)
         diverged = bool(carry.diverged) or not math.isfinite(loss)
         return Lane(
             problem=task.problem,
@@ -255,7 +259,7 @@ class FirstOrder:
         calling = overhead(program, rule, params, carry, *fixed, *self._range(1, 1))
         recorder, elapsed, point = Recorder(task, winner, seed), 0.0, 0
         while True:
-            loss, accuracy = self.arena.measure(carry.params, self.arena.problem.split.test)
+            loss, accuracy = self.arena.measure(self._reported(task, carry), self.arena.problem.split.test)
             recorder.add(point, self._cost(task, point), elapsed, loss, accuracy)
             if point == steps or bool(carry.diverged) or not math.isfinite(loss):
                 break

@@ -88,6 +88,7 @@ class Problem(NamedTuple):
     model: Model
     outputs: Callable[[PyTree, Batch], PyTree]
     outputs_loss: Callable[[PyTree, Batch], "jax.Array"]
+    example_losses: Callable[[PyTree, Batch], "jax.Array"]
     split: Split
     formula: str
     expected_start: float
@@ -138,6 +139,7 @@ def build(name: str, split: Split) -> Problem:
 
     The budget of a set larger than the digits is smaller in passes, so that the number of mini-batches stays moderate.
     """
+    from jax231.functional.regularizers import l2
     from jax231.functional.regularizers import objective as regularized
 
     row, model = entry(name), zoo.entry(name)
@@ -153,6 +155,11 @@ def build(name: str, split: Split) -> Problem:
         scores, params = outputs
         return regularized(loss(scores, batch.targets), params, row.strength)
 
+    def example_losses(outputs: PyTree, batch: Batch) -> "jax.Array":
+        """``outputs_loss`` of each example by itself, with the whole penalty: they have it as their mean."""
+        scores, params = outputs
+        return loss(scores, batch.targets) + row.strength * l2(params)
+
     passes = row.budget * min(1.0, (2000 / len(split.train.targets)) ** 0.5)
     return Problem(
         name=name,
@@ -164,6 +171,7 @@ def build(name: str, split: Split) -> Problem:
         model=functions,
         outputs=outputs,
         outputs_loss=outputs_loss,
+        example_losses=example_losses,
         split=split,
         formula=row.formula,
         expected_start=model.expected_start(split.classes),

@@ -90,6 +90,7 @@ def advance(problem: Problem, build: Build) -> Callable[..., Carry]:
             value_fn=value_fn,
             outputs_fn=lambda params: problem.outputs(params, data),
             outputs_loss=lambda outputs: problem.outputs_loss(outputs, data),
+            per_example_fn=lambda params: problem.example_losses(problem.outputs(params, data), data),
         )
         told = cast(State, opt)
         cost = sum(rate * count for rate, count in zip(rates, told.counts, strict=True))

@@ -27,6 +27,7 @@ from jax231.data import preprocess
 from jax231.measure import machine
 from jax231.measure.summary import Lane
 from jax231.optim import catalog
+from jax231.optim.noise_note import ADVICE
 from jax231.search.grid import log_grid
 
 Driver = FirstOrder | SecondOrder
@@ -94,6 +95,9 @@ class _Study:
                 f"{config.seeds} seeds each, then the winners on {config.seeds} fresh seeds.\n"
                 "What gradients cost here is measured first; the plan with its times follows from that."
             )
+            whole = [name for name in config.optimizers if catalog.entry(name).batch == "full batch"]
+            if whole and config.batch_size:
+                self.watch.note(f"Batches are not for {', '.join(whole)}, which get the whole split: {ADVICE}.")
         with ThreadPoolExecutor(PARALLEL) as pool:
             for name in config.problems:
                 problem = problems.build(name, self.split)

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from jax231.compare import problems
-from jax231.compare.config import Config, DataName, OptimizerName, ProblemName
+from jax231.compare.config import Config, DataName, OptimizerName, ProblemName, require_comparable
 from jax231.data import sources
 from jax231.optim import catalog
 
@@ -54,8 +54,16 @@ def test_tuning_and_fresh_seeds_are_disjoint_and_as_many(seeds):
 
 def test_the_choices_are_the_tables():
     assert get_args(ProblemName) == problems.NAMES
-    assert get_args(OptimizerName) == catalog.NAMES
+    assert set(get_args(OptimizerName)) < set(catalog.NAMES)
     assert get_args(DataName) == tuple(name for name in sources.NAMES if name != "tiny_shakespeare")
+
+
+@pytest.mark.parametrize(("name", "needs"), [("kfac", "taps"), ("levenberg_marquardt", "residuals")])
+def test_an_optimizer_that_needs_more_is_refused_with_what_it_needs(name, needs):
+    expected = rf"^compare: expected optimizers that .*\(sgd, .*\); got {name}, which needs {needs} \(.*\)$"
+    with pytest.raises(ValueError, match=expected):
+        require_comparable(("sgd", name))
+    require_comparable(get_args(OptimizerName))
 
 
 def test_a_choice_is_a_whole_that_compares_by_value():

@@ -152,7 +152,7 @@ def test_the_average_of_losses_decides(arena, pool):
     rest = (arena.order(0, STEPS), problem.split.train)
     losses = []
     for start in (arena.losses[0], arena.losses[0] / 10):
-        carry = first_order.begin(build, jnp.float32(0), params, start)
+        carry = first_order.begin(build, jnp.float32(1), params, start)
         run = jax.jit(first_order.advance(problem, build))
         diverged = []
         for last in range(STEPS):
@@ -186,6 +186,32 @@ def test_a_look_ahead_step_costs_two_gradients(arena, pool):
     run = driver.alone(task, Winner(0.1, None), 0)
     assert (run.steps[-1], run.cost[-1]) == (STEPS // 2, BUDGET)
     assert run.counts == {"gradient": STEPS}
+
+
+def test_a_schedule_free_run_is_reported_at_its_mean(arena, pool):
+    entry = catalog.entry("schedule_free")
+    task = Task("softmax", entry, (0.05,), BUDGET)
+    driver = FirstOrder(arena, [task], (0,))
+    driver.compile_search(pool)
+    driver.compile_alone(pool, task)
+    (lane,) = driver.search(set(), lambda share: None)
+    run = driver.alone(task, Winner(0.05, None), 0)
+    problem, params, train = arena.problem, arena.starts[0], arena.problem.split.train
+    tx = entry.builder(0.05)
+
+    @jax.jit
+    def step(params, state, chosen):
+        grads = jax.grad(problem.objective)(params, Batch(train.inputs[chosen], train.targets[chosen]))
+        updates, state = tx.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
+
+    state = tx.init(params)
+    for chosen in arena.order(0, STEPS):
+        params, state = step(params, state, chosen)
+    mean, last = (float(problem.objective(p, train)) for p in (entry.evaluation_params(state, params), params))
+    assert run.loss[-1] == pytest.approx(mean, rel=1e-4)
+    assert lane.final == pytest.approx(mean, rel=1e-4)
+    assert abs(mean - last) > 1e-3 * last
 
 
 def test_a_budget_of_less_than_a_batch_is_one_step(arena, pool):

@@ -25,7 +25,7 @@ def test_every_problem_is_a_model_of_the_zoo():
 
 
 def test_an_unknown_problem_suggests_the_nearest():
-    with pytest.raises(ValueError, match=r"problems: expected one of the table; got 'softmx' \(nearest: softmax"):
+    with pytest.raises(ValueError, match=r"problems: expected a name of the table; got 'softmx' \(nearest: softmax"):
         problems.entry("softmx")
 
 
@@ -69,6 +69,14 @@ def test_the_loss_at_the_start_is_near_what_is_stated(split, name):
     np.testing.assert_allclose(start, problem.expected_start, rtol=0.5)
     assert problem.budget == problems.entry(name).budget
     assert problem.examples == 80
+
+
+def test_the_losses_of_the_examples_have_the_objective_as_their_mean(split):
+    problem = problems.build("svm", split)
+    params, _ = problem.model.init(jax.random.key(1))
+    losses = problem.example_losses(problem.outputs(params, split.train), split.train)
+    assert losses.shape == (80,)
+    np.testing.assert_allclose(losses.mean(), problem.objective(params, split.train), rtol=1e-6)
 
 
 def test_the_objective_is_the_stated_formula(split):

@@ -108,6 +108,13 @@ def test_a_run_is_the_method_in_a_plain_loop(lbfgs, arena):
     np.testing.assert_allclose(run.loss, [losses[step] for step in run.steps], rtol=1e-3)
 
 
+def test_the_empirical_natural_gradient_is_handed_the_losses_of_the_examples(arena, pool):
+    made, task = driver(arena, pool, "empirical_natural_gradient", 8.0)
+    run = made.alone(task, Winner(GRID[1], None), 0)
+    assert run.loss[-1] < 0.8 * run.loss[0]
+    assert run.counts["ggnvp"] > 0
+
+
 def test_newton_gets_its_least_steps_beyond_the_budget(arena, pool):
     made, task = driver(arena, pool, "newton", 1.0)
     run = made.alone(task, Winner(GRID[0], None), 0)

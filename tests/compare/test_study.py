@@ -43,9 +43,13 @@ class Listener(Silent):
         self.last, self.heard = last, 0
         self.plans: list[Plan] = []
         self.stages: list[str] = []
+        self.notes: list[str] = []
 
     def plan(self, plan: Plan) -> None:
         self.plans.append(plan)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def stage(self, title: str, total: Number) -> None:
         self.stages.append(title)
@@ -98,6 +102,11 @@ def test_the_files_are_there(finished):
     names = {path.name for path in finished[0].iterdir()} - {"writer.pid"}
     assert names == {"config.toml", "study.json", "preprocess.npz", "sweep.jsonl", "runs.jsonl"}
     assert store.read_config(finished[0]) == CONFIG
+
+
+def test_it_says_once_for_whom_batches_are_not(finished):
+    (note,) = (text for text in finished[1].notes if "noise" in text)
+    assert note.startswith("Batches are not for lbfgs, which get the whole split: ")
 
 
 def test_every_optimizer_gets_the_same_lanes_and_runs(records):
