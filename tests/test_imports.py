@@ -25,7 +25,10 @@ TABLE = {
     "optim": ("core curvature", "optax"),
     "nn": ("core functional", "flax"),
     "models": ("core functional nn", "flax safetensors"),
-    "train": ("core functional curvature data optim models search", "optax orbax"),
+    "train": (
+        "core functional curvature data measure optim nn models search",
+        "optax orbax msgspec tomli_w filelock tensorboardX cyclopts",
+    ),
     "compare": (
         "core kernels functional curvature data measure search optim nn models train",
         "optax msgspec tomli_w psutil cyclopts",
@@ -38,8 +41,8 @@ TABLE = {
     ),
 }
 
-CYCLOPTS_IN_COMPARE = {"config.py"}
-"""The dataclasses of the configuration are the flags of the command; the rest of compare knows no command line."""
+CYCLOPTS = {"config.py"}
+"""The dataclasses of a configuration are a command's flags; the rest of compare and train knows no command line."""
 
 VAGUE = {"utils", "util", "common", "helpers", "helper", "misc"}
 
@@ -71,8 +74,8 @@ def allowed(here: str, file: str, name: str) -> bool:
     first, second = [*name.split("."), ""][:2]
     if first == "jax231":
         return second in {"", here, "__version__", *own}
-    if first == "cyclopts" and here == "compare":
-        return file in CYCLOPTS_IN_COMPARE
+    if first == "cyclopts" and here in {"compare", "train"}:
+        return file in CYCLOPTS
     return first in sys.stdlib_module_names | EVERYWHERE or first in others
 
 

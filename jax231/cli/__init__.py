@@ -10,8 +10,11 @@ from rich.console import Console
 import jax231
 from jax231.cli.compare import compare, report
 from jax231.cli.data import data
+from jax231.cli.doctor import doctor
 from jax231.cli.kernels import kernels
 from jax231.cli.listings import models, optimizers, problems
+from jax231.cli.train import evaluate, train
+from jax231.cli.tune import tune
 
 EPILOGUE = """\
 Examples:
@@ -19,8 +22,12 @@ Examples:
   jax231 compare                                   nine optimizers on four problems over embedded digits
   jax231 compare --problems softmax --optimizers adam lbfgs
   jax231 compare --data fashion_mnist --problems softmax --examples 5000
+  jax231 train --model lenet --data mnist --optimizer nesterov --schedule cosine --epochs 10
+  jax231 train --resume runs/lenet-mnist           go on after an interruption, with the same bits
   jax231 optimizers                                what can be compared, and when to use it
 """
+
+INTERRUPTED = "Interrupted. What was finished is kept: the same command goes on from there."
 
 app = App(
     name="jax231",
@@ -33,6 +40,10 @@ app = App(
 )
 for command in (compare, report, optimizers, problems, models):
     app.command(command)
+app.command(train)
+app.command(evaluate)
+app.command(doctor)
+app.command(tune)
 app.command(data)
 app.command(kernels)
 app.register_install_completion_command(name="install-completion")
@@ -51,8 +62,9 @@ def main(tokens: list[str] | None = None) -> NoReturn:
         if _is_ours(error):
             _fail(str(error))
         raise
-    except KeyboardInterrupt:
-        Console(stderr=True).print("\nInterrupted. What was finished is kept: the same command goes on from there.")
+    except KeyboardInterrupt as interrupt:
+        said = interrupt.args[0] if interrupt.args else INTERRUPTED
+        Console(stderr=True).print(f"\n{said}", soft_wrap=True, highlight=False)
         sys.exit(130)
     sys.exit(code or 0)
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 HELP = """\
 Show, build or remove the compiled kernels.
 
-Convolutions, pooling, recurrences and batch norm have kernels in C++. The system's compiler tunes them to \
-this processor when the first is used, once; they are kept in the user's cache. Without a compiler, and on other \
-devices, the same functions run as plain JAX.
+Convolutions, pooling, recurrences, batch norm and nearest neighbours have kernels in C++. The system's compiler \
+tunes them to this processor when the first is used, once; they are kept in the user's cache. Without a compiler, and \
+on other devices, the same functions run as plain JAX.
 
 JAX231_KERNELS=off does without them, and JAX231_KERNELS=require makes an error of their absence. CXX names a \
 compiler, XDG_CACHE_HOME another folder for the cache."""

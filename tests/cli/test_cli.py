@@ -15,7 +15,7 @@ from jax231.cli import main
 from jax231.compare import problems
 from jax231.compare.store import Store
 from jax231.models import zoo
-from jax231.optim import catalog
+from jax231.optim import catalog, stock_table
 from tests.compilations import kept_in
 
 TINY = [
@@ -55,6 +55,7 @@ def contents(folder: Path) -> dict[str, bytes]:
         (["data", "lst"], "list"),
         (["compare", "--problems", "softmx"], 'Did you mean "softmax"?'),
         (["compare", "--optimizers", "sgd", "adm"], 'Did you mean "adam"?'),
+        (["compare", "--optimizers", "sgd", "kfac"], "got kfac, which needs taps"),
         (["compare", "--data", "minst"], 'Did you mean "mnist"?'),
         (["compare", "--budget", "0"], "compare: expected a finite budget above zero; got budget=0.0"),
         (["compare", "--budget", "inf"], "expected a finite budget above zero; got budget=inf"),
@@ -144,14 +145,67 @@ def test_listings(call, command, names):
     assert all(re.search(rf"\b{name}\b", table) for name in names)
 
 
+def test_what_optax_has_besides_is_listed_on_demand(call):
+    assert f"{len(stock_table.NAMES)} others" in call("optimizers")[1]
+    table = call("optimizers", "--all")[1]
+    assert all(re.search(rf"\b{name}\b", table) for name in (*catalog.NAMES, *stock_table.NAMES))
+    rows = json.loads(call("optimizers", "--all", "--json")[1])
+    assert tuple(row["name"] for row in rows) == catalog.NAMES + stock_table.NAMES
+
+
 def test_the_listed_facts(call):
     rows = {row["name"]: row for row in json.loads(call("optimizers", "--json")[1])}
     assert (rows["adam"]["order"], rows["adam"]["setting"], rows["adam"]["batch"]) == (1, "step size", "mini-batch")
+    assert rows["kfac"]["needs"] == ["value_fn", "outputs_fn", "outputs_loss", "taps"]
     assert (rows["newton"]["order"], rows["newton"]["limit"], rows["newton"]["low"]) == (2, 1500, 1e-6)
     rows = {row["name"]: row for row in json.loads(call("problems", "--json")[1])}
     assert rows["softmax"]["objective"] == "mean softmax cross entropy + 0.0005 sum W^2"
     rows = {row["name"]: row for row in json.loads(call("models", "--json")[1])}
-    assert rows["softmax"]["parameters"] == 650
+    assert rows["softmax"]["start"] == "log k = 2.3"
+
+
+def test_the_layers_of_a_model(call):
+    rows = json.loads(call("models", "lenet", "--json")[1])
+    assert [row["name"] for row in rows] == ["c1", "s2", "c3", "s4", "c5", "f6", "output"]
+    assert sum(row["parameters"] for row in rows) == 61_706
+    assert rows[2] == {
+        "name": "c3", "kind": "Conv 5x5", "output": "10 x 10 x 16", "parameters": 2416, "macs": 240_000,
+        "memory": 6400, "sees": "14 x 14",
+    }  # fmt: skip
+    code, _, errors = call("models", "lenett")
+    assert code == 2
+    assert "nearest: lenet" in errors
+
+
+def test_a_model_of_another_size_drawn(call, tmp_path):
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "lenet.svg"
+    code, out, err = call("models", "lenet", "--shape", "32x32x3", "--classes", 5, "--figure", picture, "--json")
+    assert code == 0
+    assert json.loads(out)[-1]["output"] == "5"
+    assert str(picture) in err
+    assert picture.read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        (["lenet", "--shape", "32x32"], "expected a shape like 28x28x1; got shape='32x32'"),
+        (["lenet", "--shape", "32x0x3"], "expected a shape like 28x28x1"),
+        (["lenet", "--shape", "8x8x1"], "images of at least 16x16"),
+        (["lenet", "--classes", "-1"], "at least one class"),
+        (["--figure", "lenet.png"], "the NAME of a model with --figure"),
+    ],
+)
+def test_sizes_that_a_model_does_not_take(call, tokens, said):
+    code, _, err = call("models", *tokens)
+    assert code == 2
+    assert said in err
+
+
+def test_names_of_models_stay_whole_on_narrow_screens(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    assert "resnet110_stochastic_depth" in call("models")[1]
 
 
 @pytest.mark.parametrize(
@@ -164,9 +218,9 @@ def test_the_listed_facts(call):
              "--name", "--runs", "--data-dir", "Ctrl-C"],
         ),
         (["report"], ["RUN", "--picture", "report.html"]),
-        (["optimizers"], ["--json"]),
+        (["optimizers"], ["--json", "--all"]),
         (["problems"], ["--json"]),
-        (["models"], ["--json"]),
+        (["models"], ["NAME", "--shape", "--classes", "--figure", "--json"]),
         (["data"], ["list", "fetch", "check"]),
         (["data", "list"], ["--json", "--data-dir"]),
         (["data", "fetch"], ["NAME", "--data-dir"]),

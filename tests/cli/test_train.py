@@ -1,0 +1,72 @@
+"""``jax231 train`` and ``jax231 evaluate``: from flags, files and runs; what they refuse in one line."""
+
+import json
+
+import pytest
+
+from jax231.train.config import from_toml
+from tests.compilations import kept_in
+
+TINY = ["train", "--model", "softmax", "--epochs", "2", "--examples", "64", "--batch", "16"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    with kept_in(tmp_path_factory.mktemp("compilations")):
+        yield
+
+
+def test_a_run_end_to_end(call, tmp_path):
+    code, out, err = call(*TINY, "--runs", tmp_path)
+    run = tmp_path / "softmax-digits"
+    assert (code, err) == (0, "")
+    assert "epoch 2/2: loss" in out
+    assert "test: loss" in out
+    config = from_toml(run / "config.toml")
+    assert (config.model, config.epochs, config.batch) == ("softmax", 2, 16)
+    code, out, _ = call("train", "--resume", run)
+    assert code == 0
+    assert "Nothing is left to do" in out
+    code, out, _ = call("evaluate", run, "--json", "--split", "validation")
+    assert code == 0
+    assert json.loads(out)[0]["examples"] == 300
+    code, _, err = call("train", "--resume", run, "--epochs", "5")
+    assert (code, err.strip()) == (2, f"jax231: {run}: expected the configuration of the run in it; got epochs 2 -> 5")
+    code, _, err = call(*TINY, "--runs", tmp_path)
+    assert code == 2
+    assert f"Go on with it by --resume {run}" in err
+    code, out, _ = call("train", "--config", run / "config.toml", "--epochs", "1", "--runs", tmp_path, "--name", "b")
+    assert code == 0
+    assert from_toml(tmp_path / "b" / "config.toml").epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        (["--model", "softmx"], "nearest: softmax"),
+        (["--optimizer", "adm"], "nearest: adam"),
+        (["--data", "cifr"], "did you mean cifar10?"),
+        (["--data", "mnist", "--data-dir", "{here}"], "jax231 data fetch mnist"),
+        (["--data", "{here}/empty"], "expected one subfolder of images a class; found none"),
+        (["--rate", "0"], "a finite rate above 0; got rate=0.0"),
+        (["--model", "vgg16"], "at least 32x32"),
+        (["--schedule", "cosin"], 'Did you mean "cosine"?'),
+        (["--config", "{here}/no.toml"], "no.toml"),
+        (["--resume", "{here}/nothing"], "expected the folder of a training run; got no such folder"),
+        (["--batch", "99999"], "a batch of at most the"),
+    ],
+)
+def test_a_mistake_is_one_line_and_code_2(call, tmp_path, tokens, said):
+    (tmp_path / "empty").mkdir()
+    code, _, err = call("train", *(token.format(here=tmp_path) for token in tokens), "--runs", tmp_path / "runs")
+    assert code == 2
+    assert err.startswith("jax231: ")
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_of_nothing_is_not_evaluated(call, tmp_path):
+    code, _, err = call("evaluate", tmp_path)
+    assert code == 2
+    assert "a folder without config.toml" in err
