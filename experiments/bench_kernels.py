@@ -12,8 +12,6 @@ their figures as long as machine and versions are the same.
 """
 
 import math
-import shlex
-import signal
 import sys
 import tempfile
 import time
@@ -21,17 +19,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 import cyclopts
 import numpy as np
+from command_line import as_called, stop_like_interrupt
 from document import replace_between
 from kernel_bench import operands, tables
 from kernel_bench.cases import Case, Form, Group, Name, Neighbors, chosen
 from kernel_bench.record import Results, read, write
 from kernel_bench.sides import SIDES, SideName, serves
 from kernel_bench.targets import targets
-from kernel_bench.turns import START_LIMIT, Pace, Process, SideError, measure
+from kernel_bench.turns import Pace, Process, introduce, measure
 
 from jax231.core.checks import require
 from jax231.data.errors import DataError
@@ -147,23 +146,8 @@ def _processes(config: Config, exchange: Path) -> Iterator[dict[SideName, Proces
 
 def _introduced(processes: dict[SideName, Process], config: Config, say: Callable[[str], None]) -> Results:
     """Results without records, or those of an earlier run here; takes the sides out that have nothing to measure."""
-    results = Results(_command(), {}, {}, pace=asdict(config.pace))
-    for side in list(processes):
-        try:
-            facts = processes[side].ask("hello", limit=START_LIMIT)
-            missing = facts.get("missing")
-        except SideError as error:
-            facts, missing = {}, str(error)
-        if missing:
-            if SIDES[side].peer:
-                missing += ": install the extra, pip install '.[peers]', or name an interpreter by --peers-python"
-            say(f"{side} is left out: {missing}")
-            results.missing[side] = missing
-            processes.pop(side).close()
-            continue
-        results.device = facts.get("device", results.device)
-        results.versions |= facts.get("versions", {})
-        results.revision = facts.get("revision", results.revision)
+    results = Results(as_called("bench_kernels"), {}, {}, pace=asdict(config.pace))
+    introduce(processes, [side for side in processes if SIDES[side].peer], results, say)
     require(bool(results.device), "bench_kernels", "a side of JAX that can be measured", missing=results.missing)
     if not config.quick and config.results.exists():
         results.take(read(config.results))
@@ -185,16 +169,6 @@ def _images(work: Neighbors, say: Callable[[str], None]) -> tuple[np.ndarray, np
     return data.train.images[: work.train + work.queries] / np.float32(255), data.train.labels
 
 
-def _command() -> str:
-    """As it was called, without the paths of this machine."""
-    arguments = ("PATH" if Path(argument).is_absolute() else argument for argument in sys.argv[1:])
-    return shlex.join(["python", "experiments/bench_kernels.py", *arguments])
-
-
-def _terminated(*_: Any) -> None:
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _terminated)
+    stop_like_interrupt()
     cyclopts.run(main, result_action="return_value")

@@ -1,37 +1,34 @@
-"""How good is `minimise`? Against SciPy, Optax and other JAX libraries, on the standard test problems.
+"""How good are the optimizers? On time and by counting, against JAX libraries, SciPy and PyTorch.
 
-    python experiments/bench_optimizers.py
-    python experiments/bench_optimizers.py --problems 6 10 --sides lbfgs scipy_bfgs --quick
+    python experiments/bench_optimizers.py --peers-python /path/to/a/python/with/the/peers
+    python experiments/bench_optimizers.py --parts digits rosenbrock --sides lbfgs optax
+    python experiments/bench_optimizers.py --parts problems --problems 6 10 --quick
 
-lets every side minimise all problems of Moré, Garbow and Hillstrom in float64 from their standard starts: once with an
-objective that counts its evaluations, and then, in turns with the other sides, on time. Writes
-``experiments/results/bench-optimizers.json`` after each problem, and at the end the table in the README. A side whose
-package is not installed is left out and named. Ctrl-C keeps what was measured.
+measures part by part, each side in a process of its own, the processes taking turns. After each part it writes
+``experiments/results/bench-optimizers.json``, in which a part that is measured again replaces the old one, and the
+tables in the README. A side whose package is not installed is left out and named. Ctrl-C keeps the parts that are
+finished.
 """
 
-import json
 import math
-import shlex
-import signal
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from importlib import metadata
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 import cyclopts
-import jax
+from command_line import as_called, stop_like_interrupt
 from document import replace_between
-from optimizer_bench import solving, tables
-from optimizer_bench.minimisers import SIDES, Limits, SideName
-from optimizer_bench.more_garbow_hillstrom import PROBLEMS, Problem
-from optimizer_bench.solving import Record
+from optimizer_bench import page, parts
+from optimizer_bench.more_garbow_hillstrom import PROBLEMS
+from optimizer_bench.parts import Part, Setting
+from optimizer_bench.registry import PARTS, PartName
+from optimizer_bench.sides import NAMES, SideName
 
 from jax231.core.checks import require
-from jax231.core.files import write_whole
-from jax231.measure import machine
 
 HERE = Path(__file__).resolve().parent
 BEGIN = "<!-- optimizers:begin, made by `python experiments/bench_optimizers.py` -->"
@@ -42,118 +39,94 @@ END = "<!-- optimizers:end -->"
 class Config:
     """What is measured, for how long, and where it goes."""
 
-    problems: tuple[int, ...] = ()
-    """Numbers of problems in the paper (none: all)."""
+    parts: tuple[PartName, ...] = get_args(PartName)
+    """Which parts."""
 
-    sides: tuple[SideName, ...] = get_args(SideName)
+    sides: tuple[SideName, ...] = NAMES
     """Who is measured."""
 
+    problems: tuple[int, ...] = ()
+    """Numbers of test problems in the paper (none: all)."""
+
     gtol: float = 1e-8
-    """The largest entry of a gradient that counts as zero (1e-5 is still far from a minimum on Watson's problem)."""
+    """The largest entry of a gradient that ends a test problem (1e-5 is still far from a minimum on Watson's)."""
 
     steps: int = 10_000
-    """At most so many iterations."""
+    """At most so many iterations of a run."""
 
-    repeats: int = 11
-    """Rounds in which the sides take turns with a problem."""
+    rounds: int = 9
+    """Turns that each side takes with a case."""
 
-    budget: float = 2.0
-    """Seconds of a problem's rounds; at least three are done."""
+    budget: float = 0.2
+    """Seconds of a turn."""
+
+    pause: float = 0.06
+    """Seconds between turns."""
+
+    patience: float = 180.0
+    """Seconds of calls that a side may take for a case: a slower one has fewer rounds."""
 
     quick: bool = False
-    """Only count, small forms only; printed and not written anywhere."""
+    """Two short rounds of small cases, printed and not written anywhere."""
+
+    peers_python: Path = Path(sys.executable)
+    """The interpreter that has JAXopt, Optimistix and PyTorch."""
 
     results: Path = HERE / "results" / "bench-optimizers.json"
     """Where the figures go."""
 
     document: Path = HERE.parent / "README.md"
-    """Where the table goes, between its markers."""
+    """Where the tables go, between their markers."""
 
     def __post_init__(self):
-        known = {problem.number for problem in PROBLEMS}
-        unknown = sorted(set(self.problems) - known)
-        require(not unknown, "bench_optimizers", "numbers of problems from 1 to 35", unknown=unknown)
-        require(set(self.sides) <= set(SIDES), "bench_optimizers", f"sides among {', '.join(SIDES)}", sides=self.sides)
-        require(self.repeats >= 1, "bench_optimizers", "at least one round", repeats=self.repeats)
-        require(self.steps >= 1, "bench_optimizers", "at least one step", steps=self.steps)
-        for name in ("gtol", "budget"):
+        where = "bench_optimizers"
+        unknown = sorted(set(self.problems) - {problem.number for problem in PROBLEMS})
+        require(not unknown, where, "numbers of problems from 1 to 35", unknown=unknown)
+        require(set(self.parts) <= set(PARTS), where, f"parts among {', '.join(PARTS)}", parts=self.parts)
+        require(set(self.sides) <= set(NAMES), where, f"sides among {', '.join(NAMES)}", sides=self.sides)
+        require(self.rounds >= 1, where, "at least one round", rounds=self.rounds)
+        require(self.steps >= 1, where, "at least one step", steps=self.steps)
+        for name in ("gtol", "budget", "pause", "patience"):
             value = getattr(self, name)
-            require(0 <= value < math.inf, "bench_optimizers", f"a {name} of zero or more", **{name: value})
+            require(0 <= value < math.inf, where, f"a {name} of zero or more", **{name: value})
 
-    @property
-    def chosen(self) -> tuple[Problem, ...]:
-        """The forms of the problems."""
-        numbers = self.problems or tuple(problem.number for problem in PROBLEMS)
-        return tuple(p for p in PROBLEMS if p.number in numbers and not (self.quick and p.n > 12))
-
-
-def main(config: Annotated[Config, cyclopts.Parameter(name="*", consume_multiple=True)] = Config()) -> list[Record]:
-    """Measure the minimisers on the standard test problems."""
-    with jax.enable_x64(True):
-        records, results = run(config.chosen, config)
-    if records and not config.quick:
-        replace_between(config.document, BEGIN, END, tables.document(results, records))
-        print(f"figures in {config.results}, table in {config.document}")
-    return records
+    def setting(self, exchange: Path, say: Callable[[str], None]) -> Setting:
+        """What a part is given."""
+        return Setting(
+            sides=self.sides, interpreters={False: Path(sys.executable), True: self.peers_python},
+            exchange=exchange, checkpoints=self.results.with_suffix(""), say=say, quick=self.quick,
+            rounds=2 if self.quick else self.rounds, budget=0.05 if self.quick else self.budget, pause=self.pause,
+            patience=5.0 if self.quick else self.patience, gtol=self.gtol, steps=self.steps, problems=self.problems,
+        )  # fmt: skip
 
 
-def run(
-    problems: Sequence[Problem], config: Config, say: Callable[[str], None] = print
-) -> tuple[list[Record], dict[str, Any]]:
-    """Measure `problems`, with 64-bit types on; writes the figures after each unless it has to be quick."""
-    missing = [side for side in config.sides if SIDES[side].missing]
-    sides = [side for side in config.sides if side not in missing]
-    for side in missing:
-        say(f"{SIDES[side].title} is left out: {SIDES[side].package} is not installed")
-    limits = Limits(config.gtol, config.steps)
-    results = {
-        "command": _command(), "device": machine.device(), "versions": _versions(sides),
-        "revision": machine.revision(), "limits": limits._asdict(), "missing": missing,
-    }  # fmt: skip
-    records: list[Record] = []
-    begin = time.monotonic()
-    try:
-        for number, problem in enumerate(problems, 1):
-            record = Record(problem.number, problem.name, problem.n, problem.m)
-            for side in sides:
-                record.sides[side] = solving.solve(problem, side, limits)
-            if not config.quick:
-                solving.time(problem, record, limits, config.repeats, config.budget)
-            records.append(record)
-            if not config.quick:
-                _write(results, records, config.results)
-            minutes, seconds = divmod(int(time.monotonic() - begin), 60)
-            place = f"[{number:2}/{len(problems)} {minutes:2}:{seconds:02}]"
-            figures = "  ".join(f"{side} {tables.cell(record.sides[side])}" for side in sides)
-            say(f"{place} {problem.number:2} {problem.title:34} {figures}")
-    except KeyboardInterrupt:
-        say("Interrupted: what was measured is kept.")
-    say("\n".join(["", *tables.summary_lines(records)]))
-    return records, results
+def main(config: Annotated[Config, cyclopts.Parameter(name="*", consume_multiple=True)] = Config()) -> dict[str, Part]:
+    """Measure the optimizers."""
+    return run(config, partial(print, file=sys.stderr, flush=True))
 
 
-def _write(results: dict[str, Any], records: Sequence[Record], path: Path) -> None:
-    summaries = [asdict(summary) for summary in solving.summaries(records)]
-    content = {**results, "summaries": summaries, "records": [asdict(record) for record in records]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def _versions(sides: Sequence[SideName]) -> dict[str, str]:
-    packages = sorted({SIDES[side].package for side in sides})
-    return machine.versions() | {package: metadata.version(package) for package in packages}
-
-
-def _command() -> str:
-    """As it was called, without the paths of this machine."""
-    arguments = ("PATH" if Path(argument).is_absolute() else argument for argument in sys.argv[1:])
-    return shlex.join(["python", "experiments/bench_optimizers.py", *arguments])
-
-
-def _terminated(*_: Any) -> None:
-    raise KeyboardInterrupt
+def run(config: Config, say: Callable[[str], None]) -> dict[str, Part]:
+    """Measure the chosen parts; writes figures and tables after each unless it has to be quick."""
+    known: dict[str, Part] = {}
+    with tempfile.TemporaryDirectory(prefix="bench-optimizers-") as folder:
+        setting = config.setting(Path(folder), say)
+        try:
+            for name in config.parts:
+                say(f"== {name}")
+                part = Part(as_called("bench_optimizers"), config.quick)
+                PARTS[name].module.run(name, setting, part)
+                earlier = known if config.quick else parts.read(config.results)
+                measured = {**earlier, name: part}
+                known = {name: measured[name] for name in PARTS if name in measured}
+                if not config.quick:
+                    parts.write(known, config.results)
+                    replace_between(config.document, BEGIN, END, page.document(known))
+        except KeyboardInterrupt:
+            say("Interrupted: the parts that are finished are kept.")
+    say("\n".join(["", *page.target_lines(known)]))
+    return known
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _terminated)
+    stop_like_interrupt()
     cyclopts.run(main, result_action="return_value")

@@ -29,6 +29,7 @@ from jax231.search.grid import log_grid
 
 HERE = Path(__file__).resolve().parent
 ORDERS = {1: "first order", 2: "second order"}
+HANDED = {"value_fn", "outputs_fn", "outputs_loss"}  # no examples, residuals or layers here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,11 +195,12 @@ def animate(paths: dict[str, list[Path2D]], config: Config, file: Path) -> None:
 
 
 def main(config: Annotated[Config, cyclopts.Parameter(name="*")] = Config()) -> None:
-    """Draw the trajectories of every optimizer of the catalog."""
+    """Draw the trajectories of every optimizer of the catalog that a function of two variables is enough for."""
     config.folder.mkdir(parents=True, exist_ok=True)
     paths: dict[str, list[Path2D]] = {}
+    entries = [entry for entry in catalog.ENTRIES if set(entry.needs) <= HANDED]
     for landscape in landscapes(config.noise):
-        paths[landscape.name] = [walk(landscape, entry, config) for entry in catalog.ENTRIES]
+        paths[landscape.name] = [walk(landscape, entry, config) for entry in entries]
         file = config.folder / f"optimizer-paths-{landscape.name}.png"
         picture(landscape, paths[landscape.name], file)
         print(file)

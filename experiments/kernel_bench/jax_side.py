@@ -113,11 +113,11 @@ def _loop(fun: Callable[..., Array], length: int) -> Callable[..., Sequence[Arra
 
 
 def _compiled(fun: Callable[..., Sequence[Array]], arrays: Sequence[Array]) -> Job:
-    program, seconds, kernels = _compile(jax.jit(fun), *arrays)
+    program, seconds, kernels = compile_timed(jax.jit(fun), *arrays)
     return Job(lambda: jax.block_until_ready(program(*arrays)), _read, seconds, kernels)
 
 
-def _compile(fun: Any, *arguments: Any) -> tuple[Callable[..., Any], float, tuple[str, ...]]:
+def compile_timed(fun: Any, *arguments: Any) -> tuple[Callable[..., Any], float, tuple[str, ...]]:
     """The program, the seconds of tracing and compiling it, and the compiled kernels that it calls."""
     begin = time.perf_counter()
     lowered = fun.lower(*arguments)
@@ -144,7 +144,7 @@ def _training(ops: Any, case: Case, net: Net, form: Form) -> Job:
         models = case.repeats(form)
         state = jax.tree.map(lambda p: jnp.stack([p] * models), state)
         step, rate = jax.vmap(step, (0, 0, None, None)), rate / 2.0 ** jnp.arange(models)
-    program, seconds, kernels = _compile(jax.jit(step, donate_argnums=0), state, rate, *batch)
+    program, seconds, kernels = compile_timed(jax.jit(step, donate_argnums=0), state, rate, *batch)
 
     def call() -> tuple[Array, Any]:
         nonlocal state
@@ -181,7 +181,7 @@ def _curvature(ops: Any, net: Net, form: Form) -> Job:
         def fun(product: Any, vector: Any) -> Any:
             return product(vector)
 
-    program, seconds, kernels = _compile(jax.jit(fun), *arguments)
+    program, seconds, kernels = compile_timed(jax.jit(fun), *arguments)
     return Job(lambda: jax.block_until_ready(program(*arguments)), lambda result: [_flat(result)], seconds, kernels)
 
 

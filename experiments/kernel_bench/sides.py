@@ -1,8 +1,9 @@
 """The sides of the comparison: how their processes are started, and which cases each of them has."""
 
-import os
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
+
+import side_process
 
 from kernel_bench.cases import Case, Form, Neighbors, Peak, Pool, Training
 
@@ -29,22 +30,9 @@ SIDES: dict[SideName, Side] = {
 }
 
 
-def environment(side: SideName, path: str) -> dict[str, str]:
-    """The variables of a side's process: it computes on the CPU, with as many threads as there are cores.
-
-    New arrays come in huge pages, where the C library can ask for them: in small ones the first touch of an array can
-    take five times as long as the kernel that fills it, on every side alike.
-    """
-    cores = str(cores_here())
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), cores)
-    inherited = {name: value for name, value in os.environ.items() if name != "JAX231_KERNELS"}
-    pages = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-    return {**pages, **inherited, **threads, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path, **SIDES[side].environment}
-
-
-def cores_here() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def environment(side: SideName) -> dict[str, str]:
+    """The variables of a side's process."""
+    return side_process.environment(**SIDES[side].environment)
 
 
 def serves(side: SideName, case: Case, form: Form) -> bool:

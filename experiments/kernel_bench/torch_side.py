@@ -63,7 +63,7 @@ def _operation(work: Any, arrays: Sequence[np.ndarray]) -> tuple[Callable[..., T
     """The function, its operands, and the way back for its result and for each gradient."""
     if isinstance(work, Recurrent):
         return _recurrent(work, arrays)
-    tensors = [_image(arrays[0])]
+    tensors = [image(arrays[0])]
     layouts: Layouts = [_image_to_ours, _image_to_ours]
     if len(arrays) == 2:
         kernel = torch.from_numpy(kernel_to_torch(arrays[1]).copy())
@@ -108,7 +108,7 @@ def _training(net: Net, *, compiled: bool) -> Job:
     parameters = [parameter for parameter, _ in kept]
     optimizer = torch.optim.SGD(parameters, lr=operands.RATE, momentum=operands.MOMENTUM, fused=True)
     images = start.x.ndim == 4
-    x = _image(start.x) if images else torch.from_numpy(start.x.astype(np.int64))
+    x = image(start.x) if images else torch.from_numpy(start.x.astype(np.int64))
     labels = torch.from_numpy(start.labels.astype(np.int64))
     run = torch.compile(model) if compiled else model
 
@@ -151,7 +151,7 @@ def _peak(kind: str, tensors: Sequence[Tensor]) -> Job:
     return Job(lambda: [torch.add(tensors[0], 1, out=out)], lambda results: [results[0].numpy()])
 
 
-def _image(x: np.ndarray) -> Tensor:
+def image(x: np.ndarray) -> Tensor:
     """(n, h, w, c) as it lies in memory, seen as PyTorch's (n, c, h, w)."""
     n, h, w, c = x.shape
     tensor = torch.from_numpy(x).permute(0, 3, 1, 2)

@@ -1,25 +1,20 @@
 """Processes that take turns: the sides of a case are prepared one after the other, then timed in rounds."""
 
-import pickle
-import select
-import subprocess
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import side_process
+from side_process import SideError, in_turns
 
 from jax231.measure.timing import of_rounds
 from kernel_bench import layers
 from kernel_bench.cases import Case, Conv, ConvTranspose, Curvature, Form, Training
 from kernel_bench.record import Figure, Record, Results, empty
 from kernel_bench.sides import SideName, environment, serves
-
-PATH = Path(__file__).resolve().parents[1]
 
 TOLERANCE, NETWORK_TOLERANCE = 1e-3, 3e-2
 """Largest relative error in norm, and largest share of labels that differ, with which two sides compute the same.
@@ -35,66 +30,11 @@ START_LIMIT, PREPARE_LIMIT, TURN_LIMIT = 180.0, 240.0, 120.0
 """Seconds to wait for a process to say hello (kernels may be built first), to compile a case, and to time it."""
 
 
-class SideError(Exception):
-    """A side that cannot do what it was asked for, in its own words."""
-
-
-class Process:
-    """One side's process; it is started when it is first asked, and again after it was lost."""
+class Process(side_process.Process):
+    """One side's process."""
 
     def __init__(self, side: SideName, interpreter: Path, exchange: Path):
-        self.side, self.interpreter, self.log = side, interpreter, exchange / f"{side}.log"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def ask(self, name: str, *arguments: Any, limit: float = TURN_LIMIT) -> Any:
-        """The answer of a function of the worker.
-
-        Raises: SideError for one that failed, a process that ended, and an answer that took longer than `limit`
-                seconds; the process is ended then.
-        """
-        try:
-            process = self._running()
-        except OSError as error:
-            raise SideError(f"{self.interpreter}: {error.strerror}") from error
-        requests, answers = process.stdin, process.stdout
-        assert requests is not None  # both are pipes
-        assert answers is not None
-        try:
-            pickle.dump((name, arguments), requests, protocol=5)
-            requests.flush()
-            if not select.select([answers], [], [], limit)[0]:
-                self.close()
-                raise SideError(f"no answer within {limit:.0f} s")
-            outcome, result = pickle.load(answers)
-        except (BrokenPipeError, EOFError, pickle.UnpicklingError):
-            code = process.wait()
-            self.close()
-            said = self.log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise SideError(": ".join([f"the process ended with code {code}", *said])) from None
-        if outcome == "failed":
-            raise SideError(result)
-        return result
-
-    def close(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            self._process.kill()
-            with self._process:  # waits, and closes the pipes
-                self._process = None
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            # A process group of its own: Ctrl-C is for the caller, who ends the processes.
-            with self.log.open("ab") as log:
-                self._process = subprocess.Popen(
-                    [str(self.interpreter), "-m", "kernel_bench.worker", self.side],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    env=environment(self.side, str(PATH)),
-                    start_new_session=True,
-                )
-        return self._process
+        super().__init__(side, interpreter, "kernel_bench.worker", environment(side), exchange)
 
 
 @dataclass(frozen=True)
@@ -110,22 +50,44 @@ class Pace:
 def measure(
     case: Case, form: Form, processes: Mapping[SideName, Process], pace: Pace, exchange: Path, known: Results
 ) -> Record:
-    """Prepare a case on every side that has it, compare what they computed, then time them in turns.
+    """Measure a case on every side that has it.
 
     `known` are the results so far: a call that would take too long by them is left out and says so.
     """
     record = empty(case, form)
-    repeats = case.repeats(form)
-    tolerance = NETWORK_TOLERANCE if isinstance(case.work, Training | Curvature) else TOLERANCE
-    rounds: dict[SideName, int] = {}
-    reference: tuple[str, list[np.ndarray]] | None = None
     for side in sorted((s for s in processes if serves(s, case, form)), key=_order):
         figure = record.sides[side] = Figure()
         if (expected := expected_seconds(side, case, form, known)) > pace.patience:
             figure.missing = f"left out: a call would take about {expected:.0f} s (see --patience)"
+    tolerance = NETWORK_TOLERANCE if isinstance(case.work, Training | Curvature) else TOLERANCE
+    repeats, revision = case.repeats(form), known.revision
+    fill(record, (case, form, exchange), processes, pace, tolerance=tolerance, repeats=repeats, revision=revision)
+    return record
+
+
+def fill(
+    record: Record,
+    work: tuple[Any, ...],
+    processes: Mapping[Any, side_process.Process],
+    pace: Pace,
+    *,
+    tolerance: float,
+    revision: str | None,
+    repeats: int = 1,
+    limit: float = PREPARE_LIMIT,
+) -> None:
+    """Prepare the `work` on the record's sides, compare what they computed with the first of them, time them in turns.
+
+    Sides that are missing already are left alone. A call does `repeats` of what is timed; `limit` are the seconds that
+    preparing may take.
+    """
+    rounds: dict[str, int] = {}
+    reference: tuple[str, list[np.ndarray]] | None = None
+    for side, figure in record.sides.items():
+        if figure.missing:
             continue
         try:
-            facts = processes[side].ask("prepare", case, form, exchange, limit=PREPARE_LIMIT + pace.patience)
+            facts = processes[side].ask("prepare", *work, limit=limit + pace.patience)
         except SideError as error:
             figure.missing = str(error)
             continue
@@ -140,31 +102,37 @@ def measure(
         rounds[side] = min(pace.rounds, int(pace.patience / facts["first"]) - 1)
     del reference
 
-    turn: dict[SideName, list[float]] = {side: [] for side in rounds}
-    for number in range(max(rounds.values(), default=0)):
-        order = list(turn)
-        for side in order[number % len(order) :] + order[: number % len(order)]:
-            figure = record.sides[side]
-            if number >= rounds[side] or figure.missing:
-                continue
-            time.sleep(pace.pause)
-            try:
-                seconds, calls = processes[side].ask("time", pace.budget, limit=TURN_LIMIT + pace.patience)
-            except SideError as error:
-                figure.missing = str(error)
-                continue
-            turn[side].append(seconds / repeats)
-            figure.calls += calls
-    for side in rounds:
+    turns = in_turns(processes, rounds, budget=pace.budget, pause=pace.pause, limit=TURN_LIMIT + pace.patience)
+    for side, taken in turns.items():
         figure = record.sides[side]
-        figure.rounds = turn[side] or figure.rounds
+        figure.rounds = [seconds / repeats for seconds in taken.seconds] or figure.rounds
+        figure.calls, figure.missing = figure.calls + taken.calls, taken.failed
         if not figure.missing:
             figure.median, figure.spread = of_rounds(figure.rounds)
-            with suppress(SideError):
-                processes[side].ask("release")
     for figure in record.sides.values():
-        figure.measured, figure.revision = datetime.now(UTC).isoformat(timespec="seconds"), known.revision
-    return record
+        figure.measured, figure.revision = datetime.now(UTC).isoformat(timespec="seconds"), revision
+
+
+def introduce(
+    processes: MutableMapping[Any, Any], peers: Collection[str], results: Results, say: Callable[[str], None]
+) -> None:
+    """Ask the sides for machine and versions; those that have nothing to measure are ended, named and taken out."""
+    for side in list(processes):
+        try:
+            facts = processes[side].ask("hello", limit=START_LIMIT)
+            missing = facts.get("missing")
+        except SideError as error:
+            facts, missing = {}, str(error)
+        if missing:
+            if side in peers:
+                missing += ": install the extra, pip install '.[peers]', or name an interpreter by --peers-python"
+            say(f"{side} is left out: {missing}")
+            results.missing[side] = missing
+            processes.pop(side).close()
+            continue
+        results.device = facts.get("device", results.device)
+        results.versions |= facts.get("versions", {})
+        results.revision = facts.get("revision", results.revision)
 
 
 def difference(outputs: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> float:

@@ -1,19 +1,17 @@
 """One side's process: reads a request, answers it, and holds one compiled case between requests.
 
-Requests and answers are pickled: ``(name of a function below, its arguments)`` in, ``("done", result)`` or ``("failed",
-text)`` out. What libraries print goes to standard error.
+`side_process` says how it is asked.
 """
 
 import functools
 import gc
 import importlib
-import os
-import pickle
 import sys
 import time
 from pathlib import Path
-from statistics import median
 from typing import Any
+
+from side_process import serve, turn
 
 from kernel_bench.cases import Case, Form
 from kernel_bench.job import Job
@@ -21,9 +19,6 @@ from kernel_bench.job import Job
 MODULES = {"torch": "torch_side", "torch_compile": "torch_side", "numpy": "array_side", "faiss": "array_side",
            "sklearn": "array_side"}  # fmt: skip
 """Where a side is written; all others are in `jax_side`."""
-
-LIMIT = 100
-"""Calls of one turn at most."""
 
 
 class Worker:
@@ -59,24 +54,11 @@ class Worker:
         }
 
     def time(self, seconds: float) -> tuple[float, int]:
-        """The median of the calls that fit into `seconds`, at least one, and how many they were.
-
-        One call before them is not counted where there is time: the caches are another process's, the threads asleep.
-        """
+        """A turn with the prepared case: seconds of one call, and how many calls there were."""
         job = self.job
         if job is None:
             raise RuntimeError("time: expected a prepared case")
-        begin = time.perf_counter()
-        job.call()
-        times = [time.perf_counter() - begin]
-        if times[0] < seconds / 2:
-            times.clear()
-        begin = time.perf_counter()
-        while not times or (len(times) < LIMIT and time.perf_counter() - begin + times[-1] < seconds):
-            start = time.perf_counter()
-            job.call()
-            times.append(time.perf_counter() - start)
-        return median(times), len(times)
+        return turn(job.call, seconds)
 
     def release(self) -> None:
         """Give the memory of the case back."""
@@ -84,23 +66,5 @@ class Worker:
         gc.collect()
 
 
-def main(side: str) -> None:
-    """Answer until standard input ends."""
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    worker, requests = Worker(side), sys.stdin.buffer
-    while True:
-        try:
-            name, arguments = pickle.load(requests)
-        except EOFError:
-            return
-        try:
-            answer = "done", getattr(worker, name)(*arguments)
-        except Exception as error:  # whatever a framework raises is this side's result for the case
-            answer = "failed", f"{type(error).__name__}: {error}"
-        pickle.dump(answer, answers, protocol=5)
-        answers.flush()
-
-
 if __name__ == "__main__":
-    main(sys.argv[1])
+    serve(Worker(sys.argv[1]))

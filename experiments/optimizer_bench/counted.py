@@ -19,10 +19,10 @@ class Log:
         return next((number for number, value in enumerate(self.values, 1) if value <= bound), None)
 
 
-def counted(fun: Callable[[jax.Array], jax.Array]) -> tuple[Callable[[jax.Array], jax.Array], Log]:
-    """`fun` and the log that it writes, eager and compiled alike; ``jax.effects_barrier()`` completes it.
+def counted(fun: Callable[..., jax.Array]) -> tuple[Callable[..., jax.Array], Log]:
+    """``fun(x, *data)`` and the log that it writes, eager and compiled alike; ``jax.effects_barrier()`` completes it.
 
-    A value together with its gradient is one evaluation. Each linearization counts as a gradient.
+    A value together with its gradient is one evaluation. Each linearization (in x alone) counts as a gradient.
     """
     log = Log()
 
@@ -34,14 +34,15 @@ def counted(fun: Callable[[jax.Array], jax.Array]) -> tuple[Callable[[jax.Array]
         log.gradients += 1
 
     @jax.custom_jvp
-    def watched(x: jax.Array) -> jax.Array:
-        value = fun(x)
+    def watched(x: jax.Array, *data: Any) -> jax.Array:
+        value = fun(x, *data)
         jax.debug.callback(tell_value, value)
         return value
 
     @watched.defjvp
-    def _linearized(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
-        value, slope = jax.jvp(fun, primals, tangents)
+    def _linearized(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
+        (x, *data), slope_of_x = primals, tangents[:1]
+        value, slope = jax.jvp(lambda x: fun(x, *data), (x,), slope_of_x)
         jax.debug.callback(tell_gradient, value)
         return value, slope
 

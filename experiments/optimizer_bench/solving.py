@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 import jax
 import numpy as np
 
-from jax231.measure.timing import interleaved
 from optimizer_bench.counted import counted
-from optimizer_bench.minimisers import SIDES, Limits
+from optimizer_bench.minimisers import MINIMISERS, Limits
 from optimizer_bench.more_garbow_hillstrom import Problem
 
 TOLERANCE = 1e-6
@@ -59,7 +58,7 @@ class Record:
 def solve(problem: Problem, side: str, limits: Limits) -> Solution:
     """Let one side minimise `problem`, counting."""
     fun, log = counted(problem.objective)
-    end = jax.block_until_ready(SIDES[side].prepare(fun, limits)(problem.start))
+    end = jax.block_until_ready(MINIMISERS[side].prepare(fun, limits, ())(problem.start))
     jax.effects_barrier()
     value = float(jax.jit(problem.objective)(np.asarray(end.x)))
     minimum = problem.reached(value, TOLERANCE)
@@ -71,13 +70,6 @@ def solve(problem: Problem, side: str, limits: Limits) -> Solution:
         gradients=log.gradients,
         needed=None if minimum is None else log.until(minimum + TOLERANCE * (1 + abs(minimum))),
     )
-
-
-def time(problem: Problem, record: Record, limits: Limits, repeats: int, budget: float) -> None:
-    """Time the calls of all sides in `record`, in turns."""
-    calls = {side: (SIDES[side].prepare(problem.objective, limits), (problem.start,)) for side in record.sides}
-    for side, timing in interleaved(calls, repeats=repeats, budget=budget).items():
-        record.sides[side].seconds, record.sides[side].spread = timing
 
 
 @dataclass
@@ -114,14 +106,14 @@ def _summary(side: str, records: Sequence[Record], common: Sequence[Record]) -> 
         false_claims=sum(solution.falsely_claimed for solution in every),
         unclaimed=sum(solution.solved and not solution.claimed for solution in every),
         common=len(shared),
-        evaluations=_geometric_mean([solution.evaluations for solution in shared]),
-        gradients=_geometric_mean([solution.gradients for solution in shared]),
-        needed=_geometric_mean([solution.needed for solution in shared]),
-        milliseconds=_geometric_mean([None if value is None else 1e3 * value for value in seconds]),
+        evaluations=geometric_mean([solution.evaluations for solution in shared]),
+        gradients=geometric_mean([solution.gradients for solution in shared]),
+        needed=geometric_mean([solution.needed for solution in shared]),
+        milliseconds=geometric_mean([None if value is None else 1e3 * value for value in seconds]),
     )
 
 
-def _geometric_mean(values: Sequence[float | None]) -> float | None:
+def geometric_mean(values: Sequence[float | None]) -> float | None:
     """Of values that are all there."""
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):

@@ -3,31 +3,24 @@
 from collections.abc import Sequence
 from typing import Any
 
-from optimizer_bench.minimisers import SIDES
+from optimizer_bench.sides import SIDES
 from optimizer_bench.solving import TOLERANCE, Record, Solution, summaries
 
 
-def document(results: dict[str, Any], records: Sequence[Record]) -> str:
-    """What stands in the README."""
-    device, versions, limits = results["device"], results["versions"], results["limits"]
-    lines = [
-        f"`{results['command']}` on {device['cpu']}, {device['cores']} cores, {device['os']}; "
-        + ", ".join(f"{name} {version}" for name, version in versions.items())
-        + f". float64. The {len({record.number for record in records})} problems of Moré, Garbow and Hillstrom, "
-        f"{len(records)} with their sizes, from the standard starts; defaults of each minimiser, with a gradient of "
-        f"{limits['gtol']:g} (largest entry) and {limits['steps']} steps as its limits. Solved: within "
+def document(limits: dict[str, Any], records: Sequence[Record]) -> list[str]:
+    """A section of the benchmark's document."""
+    return [
+        f"The {len({record.number for record in records})} problems of Moré, Garbow and Hillstrom, "
+        f"{len(records)} with their sizes, from the standard starts in float64; defaults of each minimiser, with a "
+        f"gradient of {limits['gtol']:g} (largest entry) and {limits['steps']} steps as its limits. Solved: within "
         f"{TOLERANCE:g} (1 + |f|) of a known minimum f. A claim is false where the minimiser says that it converged "
         "to a point that is none.",
         "",
         *summary_lines(records),
         "",
-        "<details><summary>Every problem</summary>",
-        "",
         *problem_lines(records),
         "",
-        "</details>",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def summary_lines(records: Sequence[Record]) -> list[str]:

@@ -1,7 +1,9 @@
-"""The bench's own bookkeeping on two small problems; how good the minimisers are is never tested here."""
+"""The bench's own bookkeeping on small cases; how good the minimisers are is never tested here."""
 
+import dataclasses
 import json
 import math
+from types import SimpleNamespace
 
 import bench_optimizers
 import jax
@@ -9,59 +11,111 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-from document import replace_between
-from optimizer_bench import solving, tables
+from optimizer_bench import (
+    autoencoder,
+    cases,
+    newton,
+    objectives,
+    page,
+    parts,
+    products,
+    scaling,
+    solving,
+    starts,
+    tables,
+    timed,
+)
 from optimizer_bench.counted import counted
-from optimizer_bench.minimisers import SIDES, Limits
+from optimizer_bench.minimisers import MINIMISERS, Limits
 from optimizer_bench.more_garbow_hillstrom import PROBLEMS
+from optimizer_bench.parts import Part
+from optimizer_bench.registry import PARTS
+from optimizer_bench.sides import SIDES
 from optimizer_bench.solving import Record, Solution, summaries
 
 from jax231.optim.minimise import minimise
 
-CHOSEN = ("scipy_bfgs", "scipy_lbfgsb")
+CHOSEN = ("lbfgs", "scipy_lbfgsb_gradient")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run on the first two problems."""
+    """A run on the first test problem, and on a timed case that is small."""
+    folder = tmp_path_factory.mktemp("bench")
+    (folder / "README.md").write_text(f"before\n{bench_optimizers.BEGIN}\nreplaced\n{bench_optimizers.END}\nafter\n")
     config = bench_optimizers.Config(
-        problems=(1, 2), sides=CHOSEN, repeats=1, budget=0.0, results=tmp_path_factory.mktemp("bench") / "bench.json"
-    )
+        parts=("rosenbrock", "problems"), problems=(1,), sides=CHOSEN, rounds=1, budget=0.0,
+        results=folder / "bench.json", document=folder / "README.md",
+    )  # fmt: skip
     lines: list[str] = []
-    with jax.enable_x64(True):
-        records, results = bench_optimizers.run(config.chosen, config, lines.append)
-    return records, results, lines, config
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timed, "CASES", [case for case in cases.CASES if case.name == "rosenbrock-100"])
+        measured = bench_optimizers.run(config, lines.append)
+    return measured, lines, config
 
 
 def test_every_side_is_counted_and_timed(run):
-    records, _, lines, _ = run
-    assert [(record.number, list(record.sides)) for record in records] == [(1, list(CHOSEN)), (2, list(CHOSEN))]
-    for record in records:
-        for solution in record.sides.values():
-            assert solution.solved
-            assert solution.claimed
-            assert 0 < solution.needed <= solution.evaluations == solution.gradients
-            assert solution.seconds > 0
-    assert lines[0].startswith("[ 1/2")
+    measured, _, _ = run
+    (record,) = PARTS["problems"].module.records(measured["problems"])
+    assert list(record.sides) == list(CHOSEN)
+    for solution in record.sides.values():
+        assert solution.solved
+        assert solution.claimed
+        assert 0 < solution.needed <= solution.evaluations == solution.gradients
+        assert solution.seconds > 0
+    figures = measured["rosenbrock"].data["rosenbrock-100"]
+    assert list(figures) == list(CHOSEN)
+    for figure in figures.values():
+        assert figure["agrees"]
+        assert figure["grad_norm"] <= 1e-8
+        assert figure["evaluations"] >= figure["gradients"] > 0
+        assert figure["seconds"] > 0
 
 
-def test_figures_are_written(run):
-    records, _, _, config = run
+def test_figures_and_tables_are_written_part_by_part(run):
+    measured, _, config = run
     written = json.loads(config.results.read_text())
-    assert [record["name"] for record in written["records"]] == [record.name for record in records]
-    assert written["records"][0]["sides"]["scipy_bfgs"]["evaluations"] == records[0].sides["scipy_bfgs"].evaluations
-    assert [summary["solved"] for summary in written["summaries"]] == [2, 2]
-    assert {"device", "versions", "revision", "limits", "command"} <= set(written)
-
-
-def test_the_document_has_a_row_for_every_side_and_problem(run, tmp_path):
-    records, results, _, _ = run
-    path = tmp_path / "README.md"
-    path.write_text(f"before\n{bench_optimizers.BEGIN}\nreplaced\n{bench_optimizers.END}\nafter\n")
-    replace_between(path, bench_optimizers.BEGIN, bench_optimizers.END, tables.document(results, records))
-    text = path.read_text()
+    assert list(written) == ["rosenbrock", "problems"]
+    assert {"device", "versions", "revision", "command", "measured"} <= set(written["problems"])
+    assert parts.read(config.results).keys() == measured.keys()
+    text = config.document.read_text()
     assert "replaced" not in text
-    assert text.count("\n| ") == 1 + len(CHOSEN) + 1 + len(records)
+    assert SIDES["lbfgs"].title in text
+    assert text.count("<details>") == 2
+    assert "L-BFGS, Rosenbrock, 100 dimensions" in page.document(parts.read(config.results))
+
+
+def test_sides_that_end_elsewhere_do_not_agree():
+    case = next(case for case in cases.CASES if case.name == "rosenbrock-100")
+    ends = {"lbfgs": np.ones(100), "optax": np.zeros(100), "torch": np.full(100, np.nan)}
+    figures = {side: timed.Figure(seconds=1.0 + place) for place, side in enumerate(ends)}
+    timed.compare(case, ends, figures)
+    assert [figure.agrees for figure in figures.values()] == [True, False, False]
+    assert (figures["lbfgs"].value, figures["optax"].value, figures["torch"].value) == (0, 50, None)
+
+
+@pytest.mark.usefixtures("x64")
+def test_softmax_regression_is_its_definition():
+    rng = np.random.default_rng(0)
+    theta, x, labels = rng.normal(size=40), rng.normal(size=(5, 3)), np.array([0, 1, 9, 3, 3])
+    scores = x @ theta[:30].reshape(3, 10) + theta[30:]
+    losses = np.log(np.exp(scores).sum(1)) - scores[np.arange(5), labels]
+    value = objectives.softmax_regression(jnp.asarray(theta), jnp.asarray(x), jnp.asarray(labels))
+    assert float(value) == pytest.approx(losses.mean() + 0.5e-3 * (theta**2).sum(), rel=1e-12)
+
+
+def test_products_are_of_the_same_matrix():
+    calls = products.programs((6, 5, 10), 7)
+    results = {name: jax.flatten_util.ravel_pytree(call(*arguments))[0] for name, (call, arguments) in calls.items()}
+    for name in ("hvp", "ggnvp"):
+        error = jnp.linalg.norm(results[name] - results[f"linearized {name}"]) / jnp.linalg.norm(results[name])
+        assert float(error) < 1e-4
+
+
+def test_a_value_above_its_target_is_bold():
+    seconds = {"gradient": 1.0, "linearized hvp": 1.4, "hvp": 2.5, "linearized ggnvp": 1.1, "ggnvp": 1.6}
+    part = Part("", data={name: {"seconds": taken, "spread": 0.0} for name, taken in seconds.items()})
+    assert "| 1.4; **2.5** | 1.45; 2 |" in page.target_lines({"products": part})[2]
 
 
 @pytest.mark.usefixtures("x64")
@@ -75,7 +129,7 @@ def test_counts_are_those_that_minimisers_report():
     assert min(log.values) == found.fun  # in float64
 
     fun, log = counted(problem.objective)
-    end = jax.block_until_ready(SIDES["lbfgs"].prepare(fun, Limits(1e-5, 10_000))(problem.start))
+    end = jax.block_until_ready(MINIMISERS["lbfgs"].prepare(fun, Limits(1e-5, 10_000), ())(problem.start))
     jax.effects_barrier()
     evaluations, gradients = len(log.values), log.gradients
     found = minimise(fun, problem.start)
@@ -106,8 +160,113 @@ def test_a_claim_without_a_minimum_is_false():
     assert (second.solved, second.false_claims, second.unclaimed, second.common) == (1, 1, 1, 1)
     assert (second.evaluations, second.needed, second.milliseconds) == pytest.approx((40, 20, 4))
     assert tables.cell(lost) == "**40: not finite!**"
-    assert solving._geometric_mean([1.0, None]) is None
-    assert solving._geometric_mean([1.0, 4.0]) == pytest.approx(2.0)
+    assert solving.geometric_mean([1.0, None]) is None
+    assert solving.geometric_mean([1.0, 4.0]) == pytest.approx(2.0)
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_step_is_measured_on_its_way_with_its_state_and_its_work():
+    programs, facts = scaling.prepared(30, ("bfgs",))
+    call, (x, state, *given) = programs["bfgs"]
+    assert facts["bfgs"]["state"] == sum(leaf.nbytes for leaf in jax.tree.leaves(state)) > 30**2 * 8
+    assert facts["bfgs"]["temporary"] > 0
+    assert facts["bfgs"]["used"]["gradient"] >= 1
+    assert int(state.iterations) == scaling.WALK
+    before, after = (objectives.softmax_regression(point, *given) for point in (x, call(x, state, *given)[0]))
+    assert float(after) < float(before) < math.log(10)
+
+
+def test_powers_are_those_of_the_larger_half(tmp_path):
+    sizes = {"newton": (30, 100, 300, 3000), "bfgs": (30, 100, 300, 3000)}
+    rows = [
+        {"method": method, "n": n, "seconds": max(n, 200) ** 2 * 1e-9, "spread": 0.1, "state": 0, "temporary": 8 * n**3,
+         "used": {"gradient": 1}}
+        for method in (scaling.GRADIENT, *scaling.METHODS)
+        for n in (*sizes.get(method, (*sizes["bfgs"], 10_000, 100_000)),)
+    ]  # fmt: skip
+    part = Part("", data={"rows": rows})
+    curves = [scaling.curve(part, method) for method in scaling.METHODS]
+    assert [curve.time for curve in curves] == pytest.approx([2.0] * 4)
+    assert [curve.memory for curve in curves] == pytest.approx([3.0] * 4)
+    text = page.document({"scaling": part})
+    assert "| L-BFGS | 2.00; 3.00 | 9 | 2.16e+05 | 1 gradient | 1e+04 | 8e+09 | 1 gradient |" in text
+    assert "| BFGS | 2.00; 3.00 | 9 | 2.16e+05 | 1 gradient | - | - | - |" in text
+    pytest.importorskip("matplotlib")
+    from optimizer_bench import scaling_figure
+
+    scaling_figure.draw(curves, tmp_path / "scaling.png")
+    assert (tmp_path / "scaling.png").stat().st_size > 10_000
+
+
+@pytest.mark.usefixtures("x64")
+def test_starts_are_counted_and_timed(monkeypatch):
+    monkeypatch.setattr(starts, "CASE", dataclasses.replace(starts.CASE, n=4))
+    monkeypatch.setattr(starts, "STARTS", 3)
+    part = Part("", data=starts.measure(True, ""))
+    assert part.data["converged"] == 3
+    assert 0 < part.data["efficiency"] <= 1
+    (row,) = starts.targets("starts", part)
+    seconds = part.data["seconds"]
+    mean = seconds["one after another"] / 3
+    assert row.values == pytest.approx([seconds["all"] / mean, seconds["all"] / seconds["standard start"]])
+    assert "3 of 3 converged" in starts.lines("starts", part)[0]
+
+
+@pytest.mark.usefixtures("x64")
+def test_both_hessians_of_newtons_part_are_one(monkeypatch):
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(newton, "CASE", dataclasses.replace(newton.CASE, n=30))
+    monkeypatch.setattr(cases, "data", lambda case: (rng.normal(size=(20, 2)), rng.integers(10, size=20)))
+    part = Part("", data=newton.measure(True, ""))
+    assert part.data["grad_norm"] <= 1e-6
+    assert part.data["difference"] < 1e-12
+    (row,) = newton.targets("newton", part)
+    assert row.values[0] == part.data["iterations"] > 0
+    assert row.values[1] > 0
+
+
+@pytest.fixture
+def small_autoencoder(monkeypatch):
+    """Six pixels, one rate, one seed."""
+    images = np.random.default_rng(0).integers(256, size=(2000, 6), dtype=np.uint8)
+    split = SimpleNamespace(train=SimpleNamespace(images=images))
+    small = {
+        "WIDTHS": (6, 4, 3, 2, 3, 4, 6),
+        "INCOMING": 2,
+        "RATES": (1e-2,),
+        "DAMPINGS": (1.0,),
+        "CG_LIMIT": 2,
+        "SEEDS": (0,),
+        "load": lambda name: split,
+    }
+    for name, value in small.items():
+        monkeypatch.setattr(autoencoder, name, value)
+
+
+@pytest.mark.usefixtures("small_autoencoder")
+def test_gauss_newton_and_adam_are_judged_at_equal_cost(monkeypatch):
+    monkeypatch.setattr(autoencoder, "exchange_rates", lambda x: {"loss": 0.4, "ggnvp": 1.1, "seconds": 0.1})
+    part = Part("", data=autoencoder.measure(True, ""))
+    by_adam, ours = part.data["runs"]
+    assert by_adam["curve"] == [(10, by_adam["loss"])]
+    assert all(cost <= 10 for cost, _ in ours["curve"])
+    assert ours["curve"][-1][1] < ours["curve"][0][1]
+    (row,) = autoencoder.targets("autoencoder", part)
+    assert row.values == [ours["loss"] / by_adam["loss"]] * 2
+    text = autoencoder.lines("autoencoder", part)[0]
+    assert "Adam's rate 0.01" in text
+    assert "first damping 1 (1: " in text
+
+
+@pytest.mark.usefixtures("small_autoencoder")
+def test_finished_runs_are_kept(monkeypatch, tmp_path):
+    done = []
+    monkeypatch.setattr(autoencoder, "exchange_rates", lambda x: done.append("rates") or {"loss": 0.4, "ggnvp": 1.1})
+    for name in ("run_adam", "run_gauss_newton"):
+        monkeypatch.setattr(autoencoder, name, lambda *_, name=name: done.append(name) or {"loss": 1.0, "curve": []})
+    first, second = (autoencoder.measure(False, str(tmp_path)) for _ in range(2))
+    assert done == ["rates", "run_adam", "run_adam", "run_gauss_newton", "run_gauss_newton"]
+    assert first == second
 
 
 def test_bad_settings_are_named():

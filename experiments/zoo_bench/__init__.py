@@ -1,0 +1,1 @@
+"""The parts of ``experiments/zoo_parity.py`` and ``experiments/bench_zoo.py``: the same networks in JAX and PyTorch."""
