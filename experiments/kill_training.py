@@ -81,11 +81,12 @@ class Trainer:
         words = ["train", *how, "--save-seconds", "0"] if begun else ["train", *how, "--name", name]
 
         def bound() -> None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            most = resource.RLIM_INFINITY if limit is None else limit
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
         return subprocess.Popen(
             [sys.executable, "-c", MAIN, *words], env=self._environment, text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, preexec_fn=None if limit is None else bound,
+            stderr=subprocess.STDOUT, preexec_fn=bound,
         )  # fmt: skip
 
     def finish(self, name: str, limit: int | None = None) -> tuple[int, str]:

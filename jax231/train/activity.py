@@ -143,7 +143,7 @@ def update_ratio(case: Case, builder: Builder, rate: float, steps: int = 20, bat
 
     if not names:
         return Check("update to weight", "skipped", "the model has no kernels", {})
-    ratios = np.asarray(run(case.params, case.state))
+    ratios = np.asarray(run(case.params, case.state), np.float64)
     middle = float(np.median(ratios))
     numbers = {"rate": rate, "median": middle, "ratios": dict(zip(names, map(float, ratios), strict=True))}
     if not np.isfinite(ratios).all():

@@ -54,7 +54,7 @@ class Checkpoints:
         every: Any = save.FixedIntervalPolicy(1)  # Any: Orbax's policies do not fit its own protocols
         newest: Any = keep.AnyPreservationPolicy([keep.LatestN(NEWEST), best])
         self._orbax: Any = ocp.training.Checkpointer(
-            folder.resolve(),
+            str(folder.resolve()),
             save_decision_policy=every,
             preservation_policy=newest,
             cleanup_tmp_directories=True,

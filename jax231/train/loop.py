@@ -202,7 +202,8 @@ class _Loop:
             self._record_chunk(train, first, last, took)
             scores = None
             if last == feed.steps:
-                scores = None if held_out is None else self.evaluate(*self.evaluated(train), held_out)
+                params, state = self.evaluated(train)
+                scores = None if held_out is None else self.evaluate(params, state, held_out)
                 self._record_epoch(train, scores, seconds)
                 seconds = 0.0
             if request.asked or time.monotonic() - saved >= self.save_seconds:

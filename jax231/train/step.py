@@ -85,7 +85,7 @@ def first_carry(config: Config, network: Network, batch: int) -> PyTree:
     """What a recurrent network carries into the first of `batch` windows; None for other models."""
     if network.entry.form != "tokens":
         return None
-    options = {**network.entry.arguments, **config.arguments}
+    options: dict[str, Any] = {**network.entry.arguments, **config.arguments}
     return zero_carry(batch, **{name: options[name] for name in ("kind", "layers", "hidden") if name in options})
 
 
@@ -150,8 +150,8 @@ def make_step(task: Task) -> Step:
             return jax.lax.map(lambda pair: network.smoothed(*pair).mean(), (outputs, targets)).mean()
 
         def some_losses(params: PyTree, carry: PyTree, batch: Batch, key: Key) -> Array:
-            few = jax.tree.map(lambda x: x[: max(1, len(x) // CURVATURE)], (carry, batch))
-            return losses(params, *few, key)
+            carry, batch = jax.tree.map(lambda x: x[: max(1, len(x) // CURVATURE)], (carry, batch))
+            return losses(params, carry, batch, key)
 
         known = {
             "value_fn": lambda params: over_parts(losses)(params).mean(),
@@ -170,7 +170,7 @@ def make_step(task: Task) -> Step:
         updates, opt_state = task.tx.update(grads, train.opt_state, train.params, value=value, grad=grads, **extra)
         params = optax.apply_updates(train.params, updates)
         mean = train.average
-        if mean is not None:
+        if mean is not None and config.ema is not None:
             now = (params, passed.state)
             mean = average.polyak(mean, now) if config.ema == 1 else average.ema(mean, now, config.ema)
         carry = passed.carry
