@@ -38,10 +38,7 @@ def test_nothing_is_there_yet(tmp_path):
         assert checkpoints.best(state(0)) is None
 
 
-@pytest.mark.usefixtures("swept")
-@pytest.mark.filterwarnings(
-    "ignore::RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # of Orbax, whose read failed
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax, whose read failed
 @pytest.mark.parametrize("kind", ["turned", "cut", "gone"])
 def test_a_damaged_one_gives_way_to_the_one_before(tmp_path, kind):
     """Whichever of its files it is."""
@@ -79,10 +76,7 @@ def test_that_of_another_model(tmp_path):
         checkpoints.newest(other)
 
 
-@pytest.mark.usefixtures("swept")
-@pytest.mark.filterwarnings(
-    "ignore::RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # of Orbax, whose write failed
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax, whose write failed
 def test_a_full_disk_is_said_and_the_run_goes_on(tmp_path):
     save(tmp_path / "c", (None,))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

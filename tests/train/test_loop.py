@@ -99,10 +99,7 @@ def test_a_finished_run_has_nothing_left_to_do(undisturbed):
     assert told.chunks == 0
 
 
-@pytest.mark.usefixtures("swept")
-@pytest.mark.filterwarnings(
-    "ignore::RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # of Orbax, whose read failed
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax, whose read failed
 def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(undisturbed, stopped):
     runs.damage(stopped / "checkpoints" / "7")
     path = stopped / "environment.json"
@@ -144,10 +141,7 @@ def test_folders_that_cannot_be_used(stopped, tmp_path):
         train(stopped, resume=True)
 
 
-@pytest.mark.usefixtures("swept")
-@pytest.mark.filterwarnings(
-    "ignore::RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # of Orbax, whose write failed
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax, whose write failed
 def test_a_full_disk_is_said_and_a_later_resume_has_the_same_bits(undisturbed, stopped):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     told = Told()
