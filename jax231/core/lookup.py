@@ -1,7 +1,7 @@
 """Entries of a table by name, with the nearest names where there is none."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
 
@@ -25,6 +25,12 @@ def by_name(entries: Sequence[Row], name: str, where: str, table: str) -> Row:
     """
     rows = {row.name: row for row in entries}
     if name not in rows:
-        near = difflib.get_close_matches(name, rows, 3) or rows
-        raise ValueError(f"{where}: expected a name of the {table}; got {name!r} (nearest: {', '.join(near)})")
+        near = ", ".join(nearest(name, rows))
+        raise ValueError(f"{where}: expected a name of the {table}; got {name!r} (nearest: {near})")
     return rows[name]
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three of the `known` names that look like `name`; all of them where none does."""
+    known = list(known)
+    return difflib.get_close_matches(name, known, 3) or known

@@ -84,7 +84,7 @@ def _images_of(folder: Path) -> list[Path]:
 def _read(files: list[tuple[Path, int]], size: Size | None, channels: int) -> Examples:
     images: list[np.ndarray] = []
     for path, _ in files:
-        image = _image(path, size, channels)
+        image = read_image(path, size, channels)
         expected = images[0].shape if images else image.shape
         demand(image.shape == expected, path, f"an image {expected[:2]} as the first, or a size", image.shape[:2])
         images.append(image)
@@ -98,7 +98,11 @@ def _digest(paths: list[Path], root: Path) -> str:
     return digest.hexdigest()
 
 
-def _image(path: Path, size: Size | None, channels: int) -> np.ndarray:
+def read_image(path: Path, size: Size | None, channels: int) -> np.ndarray:
+    """The pixels of an image file as uint8 (h, w, channels), grey or red, green and blue, resized where asked.
+
+    Raises: DataError for a file that is not an image of 8 bits a channel; ImportError without Pillow.
+    """
     try:
         from PIL import Image
     except ImportError as error:
