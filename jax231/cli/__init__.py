@@ -13,6 +13,7 @@ from jax231.cli.data import data
 from jax231.cli.doctor import doctor
 from jax231.cli.kernels import kernels
 from jax231.cli.listings import models, optimizers, problems
+from jax231.cli.predict import predict, recipes, sample
 from jax231.cli.train import evaluate, train
 from jax231.cli.tune import tune
 
@@ -24,6 +25,7 @@ Examples:
   jax231 compare --data fashion_mnist --problems softmax --examples 5000
   jax231 train --model lenet --data mnist --optimizer nesterov --schedule cosine --epochs 10
   jax231 train --resume runs/lenet-mnist           go on after an interruption, with the same bits
+  jax231 predict runs/lenet-mnist digit.png        the five most probable classes
   jax231 optimizers                                what can be compared, and when to use it
 """
 
@@ -42,6 +44,9 @@ for command in (compare, report, optimizers, problems, models):
     app.command(command)
 app.command(train)
 app.command(evaluate)
+app.command(predict)
+app.command(sample)
+app.command(recipes)
 app.command(doctor)
 app.command(tune)
 app.command(data)

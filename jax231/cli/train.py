@@ -79,7 +79,7 @@ def train_(
     config
         Take the choices from this TOML file, such as the config.toml of a run; flags win over it.
     recipe
-        Take the choices from the recipe of this name; flags win over it.
+        Take the choices from the recipe of this name (`jax231 recipes` lists them); flags win over it.
     resume
         Go on with the run in this folder, by its own configuration.
     name

@@ -19,6 +19,9 @@ ScheduleName = Literal[
     "constant", "cosine", "step", "exponential", "inverse_time", "warm_restarts", "one_cycle"
 ]  # fmt: skip
 PreprocessName = Literal["none", "mean_image", "per_channel_mean", "per_channel", "standardize", "pca", "whiten"]
+AugmentName = Literal[
+    "flip", "pad_crop", "resized_crop", "scale_jitter", "color_jitter", "lighting", "cutout"
+]  # fmt: skip
 Value = int | float | bool | str | list[int]
 TABLE = "train"
 """The table of a TOML file that holds a configuration."""
@@ -79,7 +82,7 @@ class Config:
     smoothing: float = 0.0
     """Label smoothing: the share of the target that is spread over all classes."""
 
-    augment: tuple[str, ...] = ()
+    augment: tuple[AugmentName, ...] = ()
     """Augmentations of training images, in this order, as in --augment flip pad_crop."""
 
     mixup: float = 0.0
@@ -107,10 +110,14 @@ class Config:
     """Type that layers compute in; parameters and sums stay in float32."""
 
     initial: Annotated[str | None, Parameter(name=("--from", "--initial"))] = None
-    """Folder of a run from whose parameters this one starts; a head of other classes is made anew."""
+    """Folder of a run from whose parameters this one starts, or a file of PyTorch weights; a head of other classes is
+    made anew."""
 
     freeze: tuple[str, ...] = ()
     """Shell patterns of the names of parameters that stand still, as in --freeze "conv*/*"."""
+
+    factors: dict[str, float] = field(default_factory=dict)
+    """Factors on the step size of parameters whose names fit a shell pattern, as in --factors.conv* 0.1."""
 
     seed: int = 0
     """Seed of the first parameters, of the order of examples and of all that is random."""
@@ -141,6 +148,13 @@ class Config:
         for name in ("decay", "warmup", "mixup"):
             number = getattr(self, name)
             require(0 <= number < math.inf, "train", f"{name} of at least 0, finite", **{name: number})
+        for pattern, factor in self.factors.items():
+            require(0 <= factor < math.inf, "train", "finite factors of at least 0", **{pattern: factor})
+        moves = not self.factors or (not entry.needs and entry.name != "schedule_free")
+        expected = (
+            f"no factors for {entry.name}, which chooses its steps by evaluating the loss or keeps a mean of them"
+        )
+        require(moves, "train", expected, factors=self.factors)
         for name in ("smoothing", "dropout"):
             share = getattr(self, name)
             require(share is None or 0 <= share < 1, "train", f"{name} within [0, 1)", **{name: share})

@@ -140,6 +140,7 @@ class _Loop:
         self.evaluated = jax.jit(lambda train: step.evaluated(task.config, train))
         self.expected = task.network.entry.expected_start(len(splits.classes))
         self.evaluate = evaluate.program(task.config, task.network, splits)
+        self._weights: PyTree = None
         self.chunk = self._environment(devices, deterministic, chunk)
 
     # Where to begin
@@ -147,15 +148,14 @@ class _Loop:
     def _start(self) -> TrainState:
         """The newest checkpoint, or the state before the first step."""
         config, steps, batch = self.task.config, self.task.feed.steps, self.task.feed.batch
-        weights = None
-        if config.initial is not None and not self.checkpoints.kept():
+        if self._weights is None and config.initial is not None and not self.checkpoints.kept():
             from jax231.train import transfer
 
-            weights = transfer.initial(config, self.task.network)
+            self._weights = transfer.initial(config, self.task.network, self.watcher.note)
         like = jax.eval_shape(lambda: step.begin(config, self.task.network, steps, batch))
         train = self.checkpoints.newest(like)
         if train is None:
-            train = jax.jit(lambda weights: step.begin(config, self.task.network, steps, batch, weights))(weights)
+            train = jax.jit(lambda weights: step.begin(config, self.task.network, steps, batch, weights))(self._weights)
         return self._spread(train)
 
     def _environment(self, devices: int, deterministic: bool, chunk: int | None) -> int:

@@ -4,8 +4,10 @@ import inspect
 import math
 from typing import Any
 
+import jax
 import optax
 
+from jax231.core import tree
 from jax231.core.checks import require
 from jax231.core.types import PyTree
 from jax231.optim import catalog, decay, schedules
@@ -71,10 +73,27 @@ def build(config: Config, epoch_steps: int) -> optax.GradientTransformationExtra
             tx = decay.coupled(tx, config.decay)
     if config.clip is not None:
         tx = clipped(tx, config.clip)
+    if config.factors:
+        tx = _scaled(tx, config.factors)
     if config.freeze:
         still = matching(*config.freeze)
         tx = on_subset(tx, lambda name: not still(name))
     return tx
+
+
+def _scaled(
+    tx: optax.GradientTransformationExtraArgs, factors: dict[str, float]
+) -> optax.GradientTransformationExtraArgs:
+    """`tx` with the steps of some parameters times a factor, that of the first pattern which fits a name."""
+
+    def factor(name: str) -> float:
+        return next((x for pattern, x in factors.items() if matching(pattern)(name)), 1.0)
+
+    def update(updates: PyTree, state: PyTree, params: PyTree = None, **extra: Any) -> tuple[PyTree, PyTree]:
+        updates, state = tx.update(updates, state, params, **extra)
+        return jax.tree_util.tree_map_with_path(lambda path, x: factor(tree.name(path)) * x, updates), state
+
+    return optax.GradientTransformationExtraArgs(tx.init, update)
 
 
 def evaluation_params(config: Config, opt_state: PyTree, params: PyTree) -> PyTree:

@@ -1,0 +1,120 @@
+"""``jax231 predict`` and ``jax231 sample``: what trained models say and write."""
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from jax231.cli.listings import show
+from jax231.core.checks import require
+
+
+def predict(
+    run: Path,
+    *images: Path,
+    top: int = 5,
+    which: Literal["best", "newest"] = "best",
+    json: bool = False,
+) -> None:
+    """Classify image files by a training run: the most probable classes of each.
+
+    Images of another size are resized to that of the run's, colours are made grey where it was trained on grey ones.
+
+    Parameters
+    ----------
+    run
+        The run folder, for instance runs/lenet-mnist.
+    images
+        Image files, or folders of them.
+    top
+        Classes to show of each image.
+    which
+        The checkpoint: the best by its score on the validation split, or the newest.
+    json
+        Print JSON.
+    """
+    require(len(images) > 0, "predict", "at least one image", images=images)
+    require(top >= 1, "predict", "at least one class", top=top)
+    import numpy as np
+
+    from jax231.train.predict import predict as call
+    from jax231.train.predict import probabilistic, read
+    from jax231.train.run import open_run
+
+    console = Console(stderr=json)
+    found = open_run(run, which, say=console.print)
+    files = [file for path in images for file in _files(path)]
+    scores = call(found, np.stack([read(found, file) for file in files]))
+    heading = "probability" if probabilistic(found) else "score"
+    rows: list[dict[str, Any]] = []
+    for file, row in zip(files, scores, strict=True):
+        for place, label in enumerate(np.argsort(-row)[:top]):
+            value = float(row[label])
+            rows.append({"image": str(file), "rank": place + 1, "class": found.classes[label], heading: value})
+    if json:
+        show(rows, {}, json=True, title="")
+        return
+    said = [
+        row | {heading: f"{row[heading]:.2%}".replace("%", " %") if heading == "probability" else f"{row[heading]:.3g}",
+               "image": row["image"] if row["rank"] == 1 else ""}
+        for row in rows
+    ]  # fmt: skip
+    columns = {"image": "image", "class": "class", heading: heading}
+    show(said, columns, json=False, title=f"{found.config.model}, step {found.step}")
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    require(len(files) > 0, "predict", "a folder with images", folder=str(path))
+    return files
+
+
+def sample(
+    run: Path,
+    *,
+    length: int = 500,
+    temperature: float = 0.8,
+    prompt: str = "\n",
+    seed: int = 0,
+    which: Literal["best", "newest"] = "best",
+) -> None:
+    """Write text by a training run of a character model.
+
+    Parameters
+    ----------
+    run
+        The run folder, for instance runs/char_lstm-tiny_shakespeare.
+    length
+        Characters to write.
+    temperature
+        Below 1 more predictable, above 1 wilder; 0 takes the most probable character always.
+    prompt
+        What the model reads before it writes; default: the end of a line.
+    seed
+        Another seed, another text.
+    which
+        The checkpoint: the best by its score on the validation split, or the newest.
+    """
+    from jax231.train.run import open_run
+    from jax231.train.sample import sample as call
+
+    found = open_run(run, which, say=Console(stderr=True).print)
+    text = call(found, length=length, temperature=temperature, prompt=prompt, seed=seed)
+    sys.stdout.write(text.lstrip("\n") + "\n")
+
+
+def recipes(*, json: bool = False) -> None:
+    """List the recipes of `jax231 train --recipe`: what each trains, and what it reaches.
+
+    Parameters
+    ----------
+    json
+        Print JSON.
+    """
+    from jax231.train import recipes as table
+
+    rows = [{"name": name, "about": table.about(name)} for name in table.names()]
+    show(rows, {"name": "recipe", "about": "what it reaches"}, json=json, title="Recipes")

@@ -1,0 +1,38 @@
+"""A batch over several devices: each computes its share, and XLA puts the gradients together."""
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jax231.core.checks import require
+from jax231.core.types import PyTree
+
+AXIS = "batch"
+
+
+def mesh(count: int | None = None) -> Mesh:
+    """The first `count` devices in a row (None: all), of every process that takes part.
+
+    Raises: ValueError for more devices than there are.
+    """
+    there = jax.devices()
+    count = len(there) if count is None else count
+    require(1 <= count <= len(there), "devices", f"a number of devices within [1, {len(there)}]", devices=count)
+    return Mesh(np.array(there[:count]), (AXIS,))
+
+
+def spread(batch: PyTree, mesh: Mesh) -> PyTree:
+    """The batch inside a compiled step, cut along its first axis over the devices.
+
+    Raises: ValueError for a batch that is no multiple of their number.
+    """
+    for x in jax.tree.leaves(batch):
+        whole = x.shape[0] % mesh.size == 0
+        require(whole, "devices", f"a batch that is a multiple of the {mesh.size} devices", batch=x.shape[0])
+    return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, P(AXIS)))
+
+
+def replicate(values: PyTree, mesh: Mesh) -> PyTree:
+    """The values whole on every device."""
+    return jax.device_put(values, NamedSharding(mesh, P()))

@@ -1,0 +1,45 @@
+"""What a trained classifier says of images that it has not seen."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Num
+
+from jax231.core.checks import require
+from jax231.data.folders import read_image
+from jax231.train.feed import preprocessed
+from jax231.train.run import Run
+
+
+def probabilistic(run: Run) -> bool:
+    """Whether the model's scores are logarithms of probabilities, as those of a cross entropy are."""
+    return "cross_entropy" in run.entry.loss
+
+
+def predict(run: Run, images: Num[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n k"]:
+    """The probability of each class for each image; of a support vector machine the scores.
+
+    Raises: ValueError for images of another shape than the run's, and for models of text or of pixels.
+    """
+    require(run.stats is not None, "predict", "a run on images", model=run.entry.name)
+    require("mean_iou" not in run.entry.metrics, "predict", "a model with one class an image", model=run.entry.name)
+    require(images.shape[1:] == run.shape, "predict", f"images {run.shape}", images=images.shape)
+
+    @jax.jit
+    def scores(params, state, images):
+        outputs, _ = run.model.apply(params, state, preprocessed(run.stats)(images), train=False)
+        found = run.entry.scores(outputs)
+        return jax.nn.softmax(found) if probabilistic(run) else found
+
+    return np.asarray(scores(run.params, run.state, jnp.asarray(images)))
+
+
+def read(run: Run, path: Path) -> Num[np.ndarray, "h w c"]:
+    """An image file at the size and with the channels that the run's model reads.
+
+    Raises: DataError for a file that is no image; OSError for one that cannot be opened.
+    """
+    require(len(run.shape) == 3, "predict", "a run on images", model=run.entry.name)
+    return read_image(path, (run.shape[0], run.shape[1]), run.shape[2])

@@ -1,0 +1,111 @@
+"""Transfer: training that begins with what another run, or somebody else's network, has learned."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Num
+
+from jax231.core import tree
+from jax231.core.checks import require
+from jax231.core.types import PyTree
+from jax231.models import pretrained
+from jax231.nn.bridge import watched_apply
+from jax231.nn.layer import Layer
+from jax231.train.config import Config
+from jax231.train.feed import preprocessed
+from jax231.train.network import Network
+from jax231.train.run import Run, open_run
+
+MOST = 5
+"""Names that an error lists."""
+
+Say = Callable[[str], None]
+
+
+class TransferError(ValueError):
+    """Weights that do not fit the model."""
+
+
+def initial(config: Config, network: Network, say: Say = lambda text: None) -> tuple[PyTree, PyTree]:
+    """Parameters and state to start from: those of the run or the file that `config` names, the head for its classes.
+
+    ``say(text)`` is told what is made anew.
+
+    Raises: FolderError, CheckpointError and OSError for what cannot be read; TransferError for another model.
+    """
+    source = Path(config.initial or "")
+    key, _ = jax.random.split(jax.random.key(config.seed))
+    fresh = network.model.init(key)
+    if source.is_file():
+        given = pretrained.load(config.model, source)
+    else:
+        run = open_run(source, say=say)
+        given = run.params, run.state
+    params, state = (merged(mine, theirs, str(source), say) for mine, theirs in zip(fresh, given, strict=True))
+    return params, state
+
+
+def merged(fresh: PyTree, given: PyTree, source: str, say: Say = lambda text: None) -> PyTree:
+    """`given` in the place of `fresh`, but for leaves that differ in their last axis only: the head of other classes.
+
+    Raises: TransferError naming what is missing, unknown or of another shape.
+    """
+    found = dict(zip(tree.names(given), jax.tree.leaves(given), strict=True))
+    names = tree.names(fresh)
+    leaves = jax.tree.leaves(fresh)
+    anew = [
+        name for name, x in zip(names, leaves, strict=True)
+        if name in found and found[name].shape != x.shape and found[name].shape[:-1] == x.shape[:-1]
+    ]  # fmt: skip
+    heads = {name.rpartition("/")[0] for name in anew}
+    shaped = [
+        f"{name} {found[name].shape} instead of {x.shape}" for name, x in zip(names, leaves, strict=True)
+        if name in found and name not in anew and found[name].shape != x.shape
+    ]  # fmt: skip
+    differs = {
+        "missing": [name for name in names if name not in found],
+        "unknown": [name for name in found if name not in names],
+        "of another shape": shaped,
+    }
+    if any(differs.values()):
+        seen = "; ".join(f"{kind}: {_some(which)}" for kind, which in differs.items() if which)
+        raise TransferError(f"{source}: expected weights of this model; got {seen}")
+    if heads:
+        say(f"Made anew for other classes: {', '.join(sorted(heads))}.")
+    taken = [
+        jnp.asarray(found[name], x.dtype) if name not in anew else x for name, x in zip(names, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(jax.tree.structure(fresh), taken)
+
+
+def features(run: Run, images: Num[np.ndarray, "n h w c"], layer: str, *, batch: int = 256) -> Float[np.ndarray, "n d"]:
+    """What `layer` of a run's model makes of images, flattened: the input of a classifier of one's own.
+
+    Raises: ValueError for a layer that the model does not have, with the names of those it has.
+    """
+    plain, apply = preprocessed(run.stats), watched_apply(run.network.constructor)
+
+    @jax.jit
+    def some(params: PyTree, state: PyTree, images: Array) -> Array:
+        found: dict[str, Array] = {}
+
+        def watch(name: str, layer: Layer, given: tuple[Any, ...], output: PyTree) -> PyTree:
+            del layer, given
+            found[name] = jax.tree.leaves(output)[-1]
+            return output
+
+        apply(watch, params, state, plain(images), train=False, key=None)
+        require(layer in found, "features", f"a layer among {', '.join(found)}", layer=layer)
+        return found[layer].reshape(len(images), -1)
+
+    parts = [np.asarray(some(run.params, run.state, images[i : i + batch])) for i in range(0, len(images), batch)]
+    return np.concatenate(parts)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return ", ".join(names[:MOST]) + more
