@@ -13,6 +13,5 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     modules=(
         "cli", "compare", "core", "curvature", "data", "functional", "kernels", "measure", "models", "nn", "optim",
-        "report", "search",
-    ),
+        "report", "search", "train"),
 )  # fmt: skip

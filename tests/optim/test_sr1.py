@@ -70,7 +70,9 @@ def test_it_learns_the_hessian_of_a_quadratic_and_then_takes_newtons_step():
     dampings = np.array([0.0, 0.5])
     points, states = jax.vmap(descent(sr1, problem.fun, 20), (None, 0))(problem.start, dampings)
     for lane, damping in enumerate(dampings):
-        np.testing.assert_allclose(states.matrix[lane, -1], matrix + damping * np.eye(6), atol=1e-4)
+        errors = np.abs(states.matrix[lane] - matrix - damping * np.eye(6)).max((1, 2))
+        assert errors.min() < 1e-5
+        assert errors[-1] < 1e-5 * np.abs(matrix).max()  # differences of gradients close to the minimum are rounded
     np.testing.assert_allclose(points["x"][0, -1], problem.minimiser["x"], atol=1e-7)
     np.testing.assert_array_equal(states.counts.gradient, np.tile(np.arange(2, 22), (2, 1)))
     assert not states.counts.hvp.any()
