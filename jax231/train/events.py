@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 class EventWriter:
-    """Writes numbers by step into an event file of its own in `folder`.
+    """Writes numbers by step into an event file of its own in `folder`, which it makes with the first of them.
 
     Raises: ImportError without the package tensorboardX.
     """
@@ -17,13 +17,17 @@ class EventWriter:
             raise ImportError(
                 "--tensorboard: expected tensorboardX to be installed: pip install 'jax231[train]'"
             ) from error
-        self._writer = SummaryWriter(logdir=str(folder), write_to_disk=True)
+        self._open = lambda: SummaryWriter(logdir=str(folder))
+        self._writer: SummaryWriter | None = None
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One point of each curve."""
+        if self._writer is None:  # only now: a new run wants an empty folder
+            self._writer = self._open()
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Write what is still in memory."""
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()

@@ -17,8 +17,9 @@ def compiled_once(tmp_path_factory):
 
 
 def test_a_run_end_to_end(call, tmp_path):
-    code, out, err = call(*TINY, "--runs", tmp_path)
+    code, out, err = call(*TINY, "--runs", tmp_path, "--tensorboard")
     run = tmp_path / "softmax-digits"
+    assert len(list(run.glob("events.out.tfevents.*"))) == 1
     assert (code, err) == (0, "")
     assert "epoch 2/2: loss" in out
     assert "test: loss" in out

@@ -8,10 +8,9 @@ from jax231.train.events import EventWriter
 def test_event_files_hold_the_numbers(tmp_path):
     pytest.importorskip("tensorboardX")
     from tensorboardX.proto import event_pb2
-    from tensorboardX.record_writer import RecordWriter
 
-    assert RecordWriter is not None
     writer = EventWriter(tmp_path)
+    assert not list(tmp_path.iterdir())
     writer.scalars(3, {"loss": 0.5, "accuracy": 0.25})
     writer.scalars(6, {"loss": 0.125})
     writer.close()
