@@ -107,7 +107,7 @@ def sample(
 
 
 def recipes(*, json: bool = False) -> None:
-    """List the recipes of `jax231 train --recipe`: what each trains, and what it reaches.
+    """List the recipes of `jax231 train --recipe`: what each trains, and how long.
 
     Parameters
     ----------
@@ -117,4 +117,4 @@ def recipes(*, json: bool = False) -> None:
     from jax231.train import recipes as table
 
     rows = [{"name": name, "about": table.about(name)} for name in table.names()]
-    show(rows, {"name": "recipe", "about": "what it reaches"}, json=json, title="Recipes")
+    show(rows, {"name": "recipe", "about": "what it trains"}, json=json, title="Recipes")
