@@ -13,7 +13,7 @@ from jax231.cli.data import data
 from jax231.cli.doctor import doctor
 from jax231.cli.kernels import kernels
 from jax231.cli.listings import models, optimizers, problems
-from jax231.cli.predict import predict, recipes, sample
+from jax231.cli.predict import ensemble, predict, recipes, sample
 from jax231.cli.train import evaluate, train
 from jax231.cli.tune import tune
 
@@ -45,6 +45,7 @@ for command in (compare, report, optimizers, problems, models):
 app.command(train)
 app.command(evaluate)
 app.command(predict)
+app.command(ensemble)
 app.command(sample)
 app.command(recipes)
 app.command(doctor)

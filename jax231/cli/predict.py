@@ -72,6 +72,46 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
+def ensemble(
+    *runs: Path,
+    split: Literal["train", "validation", "test"] = "test",
+    which: Literal["best", "newest"] = "best",
+    data_dir: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Evaluate several training runs together: the mean of their probabilities, beside each alone.
+
+    Parameters
+    ----------
+    runs
+        Run folders of the same data, for instance of several seeds.
+    split
+        Which examples.
+    which
+        The checkpoints: the best by their scores on the validation split, or the newest.
+    data_dir
+        Folder with the official files of the data sets; default: JAX231_DATA, else the user's cache.
+    json
+        Print JSON.
+    """
+    require(len(runs) > 0, "ensemble", "at least one run", runs=runs)
+    from jax231.train.ensemble import gain
+    from jax231.train.run import open_run
+
+    console = Console(stderr=json)
+    found = [open_run(run, which, say=console.print) for run in runs]
+    splits = found[0].dataset(data_dir)
+    part = getattr(splits, split)
+    require(part is not None, "ensemble", "a split that the data have", split=split, data=splits.name)
+    result = gain(found, part)
+    rows: list[dict[str, Any]] = [
+        {"run": str(run), "accuracy": share} for run, share in zip(runs, result.members, strict=True)
+    ]
+    rows += [{"run": "mean of them", "accuracy": result.mean}, {"run": "ensemble", "accuracy": result.ensemble}]
+    said = rows if json else [row | {"accuracy": f"{row['accuracy']:.2%}".replace("%", " %")} for row in rows]
+    show(said, {"run": "run", "accuracy": "accuracy"}, json=json, title=f"{splits.name}, {split}")
+
+
 def sample(
     run: Path,
     *,

@@ -8,7 +8,7 @@ from jax231.core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     modules=(
-        "checkpoint", "config", "devices", "doctor", "environment", "evaluate", "events", "failure", "feed", "folder",
+        "checkpoint", "config", "devices", "doctor", "ensemble", "environment", "evaluate", "events", "failure", "feed", "folder",
         "log", "loop", "network", "optimizer", "predict", "recipes", "run", "sample", "splits", "state", "step",
         "transfer", "tune",
     ),

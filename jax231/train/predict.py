@@ -12,6 +12,9 @@ from jax231.data.folders import read_image
 from jax231.train.feed import preprocessed
 from jax231.train.run import Run
 
+BATCH = 256
+"""Images that go through the model at a time."""
+
 
 def probabilistic(run: Run) -> bool:
     """Whether the model's scores are logarithms of probabilities, as those of a cross entropy are."""
@@ -25,6 +28,7 @@ def predict(run: Run, images: Num[np.ndarray, "n h w c"]) -> Float[np.ndarray, "
     """
     require(run.stats is not None, "predict", "a run on images", model=run.entry.name)
     require("mean_iou" not in run.entry.metrics, "predict", "a model with one class an image", model=run.entry.name)
+    require(len(images) > 0, "predict", "at least one image", images=images)
     require(images.shape[1:] == run.shape, "predict", f"images {run.shape}", images=images.shape)
 
     @jax.jit
@@ -33,7 +37,8 @@ def predict(run: Run, images: Num[np.ndarray, "n h w c"]) -> Float[np.ndarray, "
         found = run.entry.scores(outputs)
         return jax.nn.softmax(found) if probabilistic(run) else found
 
-    return np.asarray(scores(run.params, run.state, jnp.asarray(images)))
+    parts = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
+    return np.concatenate([np.asarray(scores(run.params, run.state, jnp.asarray(part))) for part in parts])
 
 
 def read(run: Run, path: Path) -> Num[np.ndarray, "h w c"]:

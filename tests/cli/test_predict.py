@@ -34,6 +34,33 @@ def test_images_are_classified(call, trained, tmp_path):
     assert " %" in out
 
 
+def test_runs_are_averaged(call, trained, tmp_path):
+    from jax231.train.config import Config
+    from jax231.train.ensemble import predict as together
+    from jax231.train.loop import train
+    from jax231.train.predict import predict as alone
+    from jax231.train.run import open_run
+
+    other = tmp_path / "other"
+    train(Config(model="two_layer", epochs=5, rate=0.1), other, chunk=9)
+    code, out, err = call("ensemble", trained, other, "--json")
+    assert (code, err) == (0, "")
+    rows = {row["run"]: row["accuracy"] for row in json.loads(out)}
+    assert rows["mean of them"] == pytest.approx((rows[str(trained)] + rows[str(other)]) / 2)
+    assert rows["ensemble"] > 0.9
+    images = digits().test.images[:300]
+    found, mean = [open_run(trained), open_run(other)], 0
+    for run in found:
+        mean = mean + alone(run, images) / 2
+    np.testing.assert_allclose(together(found, images), mean, rtol=1e-6)
+    code, out, _ = call("ensemble", trained, other)
+    assert (code, "ensemble" in out) == (0, True)
+    svm = tmp_path / "svm"
+    train(Config(model="svm", epochs=1, rate=0.01), svm, chunk=9)
+    code, _, err = call("ensemble", trained, svm)
+    assert (code, "models that give probabilities; got model='svm'" in err) == (2, True)
+
+
 def test_what_cannot_be_classified(call, trained, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(np.arange(50, dtype=np.uint8).tobytes())
     code, _, err = call("predict", trained, tmp_path / "bad.jpg")
