@@ -15,7 +15,7 @@ class EventWriter:
             from tensorboardX import SummaryWriter
         except ImportError as error:
             raise ImportError(
-                "--tensorboard: expected tensorboardX to be installed: pip install 'jax231[train]'"
+                "--tensorboard: expected the train extra; pip install '.[train]' in a clone of jax231"
             ) from error
         self._open = lambda: SummaryWriter(logdir=str(folder))
         self._writer: SummaryWriter | None = None

@@ -115,9 +115,13 @@ def read_stats(folder: Path) -> preprocess.Stats | None:
 def locked(folder: Path) -> Iterator[None]:
     """Hold `folder` against a second writer; the lock ends with the process, however that ends.
 
-    Raises: FolderError where another process holds it.
+    Raises: FolderError where another process holds it; ImportError without the train extra.
     """
-    from filelock import FileLock, Timeout
+    try:
+        from filelock import FileLock, Timeout
+    except ImportError as error:
+        message = "jax231 train: expected the train extra; pip install '.[train]' in a clone of jax231"
+        raise ImportError(message) from error
 
     lock = FileLock(folder / "lock", timeout=0)
     try:
