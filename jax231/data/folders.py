@@ -101,12 +101,14 @@ def _digest(paths: list[Path], root: Path) -> str:
 def read_image(path: Path, size: Size | None, channels: int) -> np.ndarray:
     """The pixels of an image file as uint8 (h, w, channels), grey or red, green and blue, resized where asked.
 
-    Raises: DataError for a file that is not an image of 8 bits a channel; ImportError without Pillow.
+    Raises: DataError for a file that is not an image of 8 bits a channel; ModuleNotFoundError without Pillow.
     """
     try:
         from PIL import Image
-    except ImportError as error:
-        raise ImportError("image_folder: expected Pillow to be installed: pip install 'jax231[data]'") from error
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "image_folder: expected Pillow to be installed: pip install 'jax231[data]'"
+        ) from error
     try:
         with Image.open(path) as image:
             image.load()

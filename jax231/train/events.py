@@ -7,14 +7,14 @@ from pathlib import Path
 class EventWriter:
     """Writes numbers by step into an event file of its own in `folder`, which it makes with the first of them.
 
-    Raises: ImportError without the package tensorboardX.
+    Raises: ModuleNotFoundError without the package tensorboardX.
     """
 
     def __init__(self, folder: Path):
         try:
             from tensorboardX import SummaryWriter
-        except ImportError as error:
-            raise ImportError(
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
                 "--tensorboard: expected the train extra; pip install '.[train]' in a clone of jax231"
             ) from error
         self._open = lambda: SummaryWriter(logdir=str(folder))

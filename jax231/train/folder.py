@@ -11,10 +11,12 @@
 | `lock` | held while a process writes |
 """
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -43,8 +45,10 @@ class Facts:
 def prepare(folder: Path, config: Config) -> None:
     """Make `folder` for a new run of `config`.
 
-    Raises: FolderError where there is something in it already, or where it cannot be written.
+    Raises: FolderError where there is something in it already, or where it cannot be written; ModuleNotFoundError
+            without the train extra.
     """
+    _filelock()  # before there is a folder that would be in the way of a second try
     if (folder / "config.toml").exists():
         raise FolderError(
             f"{folder}: expected a new folder; got one with a run in it. Go on with it by --resume {folder}, give "
@@ -115,20 +119,23 @@ def read_stats(folder: Path) -> preprocess.Stats | None:
 def locked(folder: Path) -> Iterator[None]:
     """Hold `folder` against a second writer; the lock ends with the process, however that ends.
 
-    Raises: FolderError where another process holds it; ImportError without the train extra.
+    Raises: FolderError where another process holds it; ModuleNotFoundError without the train extra.
     """
-    try:
-        from filelock import FileLock, Timeout
-    except ImportError as error:
-        message = "jax231 train: expected the train extra; pip install '.[train]' in a clone of jax231"
-        raise ImportError(message) from error
-
-    lock = FileLock(folder / "lock", timeout=0)
+    filelock = _filelock()
+    lock = filelock.FileLock(folder / "lock", timeout=0)
     try:
         lock.acquire()
-    except Timeout as error:
+    except filelock.Timeout as error:
         raise FolderError(f"{folder}: expected no other writer; got one that is still at work") from error
     try:
         yield
     finally:
         lock.release()
+
+
+def _filelock() -> Any:
+    try:
+        return importlib.import_module("filelock")
+    except ModuleNotFoundError as error:
+        message = "jax231 train: expected the train extra; pip install '.[train]' in a clone of jax231"
+        raise ModuleNotFoundError(f"{message} ({error})", name=error.name) from error
