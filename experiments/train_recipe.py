@@ -60,7 +60,12 @@ class Config:
     """A document with the markers of the table."""
 
 
-def main(name: str, config: Annotated[Config, cyclopts.Parameter(name="*")] = Config()) -> dict[str, Any]:
+def main(name: str, config: Annotated[Config, cyclopts.Parameter(name="*")] = Config()) -> None:  # noqa: B008  immutable
+    """Train the recipe `name` from several seeds, and write down what was reached."""
+    measure(name, config)
+
+
+def measure(name: str, config: Config) -> dict[str, Any]:
     """Train the recipe `name` from several seeds; what was reached."""
     recipe = recipes.load(name)
     recipe = replace(recipe, epochs=config.epochs or recipe.epochs, examples=config.examples or recipe.examples)

@@ -13,10 +13,10 @@ def test_a_recipe_end_to_end(tmp_path):
     config = train_recipe.Config(
         seeds=2, epochs=1, examples=64, runs=tmp_path / "runs", folder=tmp_path, document=document
     )
-    facts = train_recipe.main("digits-convnet", config)
+    facts = train_recipe.measure("digits-convnet", config)
     assert [run["seed"] for run in facts["runs"]] == [0, 1]
     assert [len(run["epochs"]) for run in facts["runs"]] == [1, 1]
     assert "| [digits-convnet](results/recipe-digits-convnet.png) | test " in document.read_text()
     assert (tmp_path / "recipe-digits-convnet.png").read_bytes().startswith(b"\x89PNG")
-    again = train_recipe.main("digits-convnet", config)
+    again = train_recipe.measure("digits-convnet", config)
     assert [run["accuracy"] for run in again["runs"]] == [run["accuracy"] for run in facts["runs"]]
