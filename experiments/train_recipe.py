@@ -60,7 +60,7 @@ class Config:
     """A document with the markers of the table."""
 
 
-def main(name: str, config: Annotated[Config, cyclopts.Parameter(name="*")] = Config()) -> None:  # noqa: B008  immutable
+def main(name: str, config: Annotated[Config, cyclopts.Parameter(name="*")] = Config()) -> None:
     """Train the recipe `name` from several seeds, and write down what was reached."""
     measure(name, config)
 
