@@ -41,9 +41,10 @@ class Checkpoints:
     """The checkpoints in `folder`; a context that waits for the last one at its end.
 
     ``say(text)`` is told of what went wrong without ending the run: a disk that is full, a checkpoint that is damaged.
+    One that only reads leaves alone what another process is writing; a writer removes what a killed one left behind.
     """
 
-    def __init__(self, folder: Path, say: Say = lambda text: None):
+    def __init__(self, folder: Path, say: Say = lambda text: None, *, writes: bool = True):
         from orbax.checkpoint import v1 as ocp
 
         save, keep = ocp.training.save_decision_policies, ocp.training.preservation_policies
@@ -57,7 +58,7 @@ class Checkpoints:
             str(folder.resolve()),
             save_decision_policy=every,
             preservation_policy=newest,
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=writes,
         )
 
     def __enter__(self) -> "Checkpoints":

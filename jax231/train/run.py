@@ -64,7 +64,7 @@ def open_run(folder: Path | str, which: Literal["best", "newest"] = "best", say:
     config, facts = folders.read_config(folder), folders.read_facts(folder)
     network = networks.build(replace(config, initial=None), facts.shape, len(facts.classes))
     like = jax.eval_shape(lambda: step.begin(config, network, facts.steps, facts.batch))
-    with Checkpoints(folder / "checkpoints", say) as checkpoints:
+    with Checkpoints(folder / "checkpoints", say, writes=False) as checkpoints:
         train = checkpoints.best(like) if which == "best" else checkpoints.newest(like)
     if train is None:
         raise CheckpointError(f"{folder}: expected a run with a checkpoint; got none yet")

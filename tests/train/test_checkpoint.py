@@ -38,6 +38,17 @@ def test_nothing_is_there_yet(tmp_path):
         assert checkpoints.best(state(0)) is None
 
 
+def test_a_reader_leaves_alone_what_another_process_is_writing(tmp_path):
+    save(tmp_path / "c", (None,))
+    half = tmp_path / "c" / "1.orbax-checkpoint-tmp"
+    half.mkdir()
+    with Checkpoints(tmp_path / "c", writes=False) as checkpoints:
+        assert checkpoints.newest(state(0))["x"][0] == 0
+    assert half.exists()
+    with Checkpoints(tmp_path / "c"):
+        assert not half.exists()
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax, whose read failed
 @pytest.mark.parametrize("kind", ["turned", "cut", "gone"])
 def test_a_damaged_one_gives_way_to_the_one_before(tmp_path, kind):
