@@ -1,4 +1,4 @@
-"""``jax231 compare`` and ``jax231 report``: the main job."""
+"""``jax231 compare``: the main job."""
 
 import math
 import shlex
@@ -81,26 +81,6 @@ def compare(
     console.print(f"{time.monotonic() - begin:.0f} s; results in {folder}/", soft_wrap=True)
     if reports:
         console.print(f"report: {_write_report(folder).resolve().as_uri()}", soft_wrap=True)
-
-
-def report(run: Path, *, picture: Path | None = None) -> None:
-    """Make report.html of a run again from its files.
-
-    Parameters
-    ----------
-    run
-        The run folder, for instance runs/compare-digits.
-    picture
-        Also draw the comparison into this .png or .svg file.
-    """
-    console = Console()
-    page = _write_report(run)
-    console.print(f"report: {page.resolve().as_uri()}", soft_wrap=True)
-    if picture is not None:
-        from jax231.report.picture import write_picture
-
-        write_picture(run, picture)
-        console.print(f"picture: {picture}", soft_wrap=True)
 
 
 def _write_report(folder: Path) -> Path:

@@ -105,7 +105,7 @@ CLASSIC = (
           {"padding": 2}, (28, 28, 1), 10, Small((12, 12, 1), 4)),
     Entry("pattern", "[(conv-relu)*N-pool]*M-(fc-relu)*K", "pattern", "softmax_cross_entropy", "log k",
           "CS231n lecture 5", small=Small((8, 8, 1), 4, {"n": 2, "m": 2, "channels": 4, "units": 16})),
-    Entry("pattern_batch_norm", "The same with batch norm and dropout", "pattern", "softmax_cross_entropy", "log k",
+    Entry("pattern_batch_norm", "The pattern with batch norm and dropout", "pattern", "softmax_cross_entropy", "log k",
           "CS231n lecture 5", {"batch_norm": True, "dropout": 0.2},
           small=Small((8, 8, 1), 4, {"n": 1, "m": 2, "channels": 4, "units": 16})),
     Entry("all_conv", "All convolutional net (All-CNN-C)", "all_conv", "softmax_cross_entropy", "log k",

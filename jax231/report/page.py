@@ -1,6 +1,5 @@
 """The report of a comparison: one HTML file that opens offline, on a phone and on paper."""
 
-import importlib
 import math
 import re
 from collections.abc import Sequence
@@ -11,9 +10,8 @@ from jax231.core.files import write_whole
 from jax231.measure import summary
 from jax231.measure.summary import Lane, Row, Run
 from jax231.report import figures, style, words
+from jax231.report.assemble import assembled
 from jax231.report.read import Problem, Results, applies, read_study
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(folder: Path | str) -> Path:
@@ -30,40 +28,7 @@ def write_report(folder: Path | str) -> Path:
 
 def render(results: Results) -> str:
     """The whole page as text."""
-    jinja2, offline = _library("jinja2"), _library("plotly.offline")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {
-        "number": words.number,
-        "duration": words.duration,
-        "percent": words.percent,
-        "label": words.label,
-        "times": words.times,
-        "range": words.spread_text,
-        "between": words.between,
-        "finite": math.isfinite,
-    }
-    plain = {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "report.js")}
-    return environment.get_template("report.html.j2").render(
-        **contents(results),
-        css=plain["report.css"],
-        script=plain["report.js"],
-        # A closing tag inside the library's strings would end the element; JavaScript reads "<\/" the same.
-        plotly=offline.get_plotlyjs().replace("</script", "<\\/script"),
-    )
-
-
-def _library(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        message = "jax231 report: expected the report extra; pip install '.[report]' in a clone of jax231"
-        raise ModuleNotFoundError(f"{message} ({error})", name=error.name) from error
+    return assembled("report.html.j2", ["report.css"], ["plots.js", "report.js"], **contents(results))
 
 
 def contents(results: Results) -> dict[str, Any]:
@@ -94,7 +59,7 @@ def contents(results: Results) -> dict[str, Any]:
         "ranked": summary.RANKED,
         "ceiling": figures.CEILING,
         "created": words.date(study.created),
-        "machine": words.machine(study),
+        "machine": words.machine(study.device, study.versions, study.created),
         "durations": words.duration,
         "percents": words.percent,
     }

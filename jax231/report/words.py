@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from jax231.measure.summary import RANKED, TAUS, Number, Row, Spread
-from jax231.report.read import Results, Study
+from jax231.report.read import Device, Results
 
 GE = "gradient-equivalents"
 
@@ -83,17 +83,16 @@ def date(created: str) -> str:
     return f"{day.day} {day:%B %Y}"
 
 
-def machine(study: Study) -> list[tuple[str, str]]:
+def machine(device: Device, versions: Mapping[str, str | None], created: str = "") -> list[tuple[str, str]]:
     """Terms and values of the machine and the versions, those that are known."""
-    device = study.device
     accelerator = f"{device.count} × {device.kind}" if device.kind else device.platform
     facts = {
         "Device": f"{device.platform}, {accelerator}" if device.platform != device.kind else device.platform,
         "CPU": device.cpu + (f", {device.cores} cores" if device.cores else ""),
         "Memory": f"{device.memory_gb:.3g} GB" if device.memory_gb else "",
         "System": device.os,
-        "Created": study.created,
-        **study.versions,
+        "Created": created,
+        **versions,
     }
     return [(term, value) for term, value in facts.items() if value]
 

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import pytest
 from plotly.offline import get_plotlyjs
 
-from jax231.report import page
+from jax231.report.assemble import TEMPLATES
 from jax231.report.page import write_report
 from tests.report.study import OPTIMIZERS, PROBLEMS, write_records, write_study
 
@@ -141,7 +141,8 @@ def test_a_missing_library_is_named_with_its_extra(tmp_path, monkeypatch):
 
 
 def test_templates_lie_in_the_package():
-    assert {file.name for file in page.TEMPLATES.iterdir()} == {"report.html.j2", "report.css", "report.js"}
+    own = {"report.html.j2", "report.css", "report.js", "plots.js"}
+    assert {file.name for file in TEMPLATES.iterdir()} == own | {"training.html.j2", "training.css", "training.js"}
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium here")
