@@ -8,6 +8,7 @@
 | `preprocess.npz` | statistics of the training split that images are preprocessed with |
 | `metrics.jsonl` | one record a chunk of steps and one an epoch |
 | `checkpoints/` | the newest states and the best one, a folder each, named by their steps |
+| `report.html` | the page of `jax231 report`, where it was made |
 | `lock` | held while a process writes |
 """
 

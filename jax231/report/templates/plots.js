@@ -58,7 +58,8 @@ const page = (() => {
     const sheet = 700;
     plots.forEach((plot) => {
       const columns = plot.box.parentElement.children.length;
-      draw(plot, Math.floor(sheet / columns) - 8, 230);
+      const side = plot.figure.layout.meta.side; // of a square one
+      draw(plot, side || Math.floor(sheet / columns) - 8, side || 230);
     });
   });
   window.addEventListener("afterprint", () => {

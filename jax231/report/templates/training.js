@@ -21,7 +21,7 @@
     const { quantity, name } = base.meta;
     const axis = page.axis();
     if (quantity === "confusion") {
-      const room = Math.min(640, window.innerWidth - 32) / base.xaxis.tickvals.length; // pixels a class
+      const room = Math.min(600, window.innerWidth - 32) / base.xaxis.tickvals.length; // pixels a class
       const plain = { ...axis, showgrid: false, ticks: "", showticklabels: room > 8 };
       return { xaxis: { ...plain, ...base.xaxis }, yaxis: { ...plain, ...base.yaxis }, annotations: [page.heading(name, base)] };
     }

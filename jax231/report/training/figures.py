@@ -22,6 +22,9 @@ LOOKS = style.looks(dict.fromkeys(SERIES, 1))
 NAMES = {"loss": "loss", "accuracy": "accuracy", "mean_iou": "mean IoU", "rate": "step size"}
 """Of the quantities that are drawn."""
 
+SIDE = 440
+"""Pixels of a side of the confusion matrix on paper."""
+
 Curve = dict[str, Any]
 Figure = dict[str, Any]
 
@@ -120,7 +123,7 @@ def heat(matrix: Integer[np.ndarray, "k k"], names: list[str]) -> Figure:
     short = [SIGNS.get(name, name) for name in names]
     axis = {"tickvals": list(range(len(names))), "ticktext": short, "tickfont": {"size": 9}}
     layout = {
-        "meta": {"quantity": "confusion", "name": "true class (row), predicted class (column)"},
+        "meta": {"quantity": "confusion", "name": "true class (row), predicted class (column)", "side": SIDE},
         "xaxis": {**axis, "tickangle": 0 if max(map(len, short)) <= 3 else -90},
         "yaxis": {**axis, "autorange": "reversed"},
         "showlegend": False,
