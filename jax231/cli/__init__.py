@@ -1,5 +1,6 @@
 """The command line: ``jax231 COMMAND``. Everything a command does is a call of the library."""
 
+import os
 import signal
 import sys
 from typing import NoReturn
@@ -61,6 +62,10 @@ def main(tokens: list[str] | None = None) -> NoReturn:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = app(tokens, print_error=False, exit_on_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter tries again as it ends
+        sys.exit(1)
     except CycloptsError as error:
         _fail(str(error))
     except (ValueError, OSError, ModuleNotFoundError) as error:
