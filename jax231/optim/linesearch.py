@@ -153,7 +153,8 @@ def strong_wolfe(
         low, high = _pick(done, here, low), _pick(done, here, high)
         low_gradient = jnp.where(done | ~too_far, gradient_here, search.low_gradient)
         zooming = search.zooming | too_far | passed
-        step = jnp.where(zooming, _between(low, high), _beyond(search.low, here, grow))
+        guess = _cubic(_pick(zooming, low, search.low), _pick(zooming, high, here))
+        step = jnp.where(zooming, _between(low, high, guess), _beyond(search.low, here, guess, grow))
         return _Search(search.evaluations + 1, zooming, done, low, low_gradient, high, step)
 
     def going(search: _Search) -> Bool[Array, ""]:
@@ -184,20 +185,20 @@ def _cubic(a: Trial, b: Trial) -> Scalar:
     return jnp.where((square >= 0) & (below != 0), minimizer, jnp.nan)
 
 
-def _between(low: Trial, high: Trial) -> Scalar:
+def _between(low: Trial, high: Trial, guess: Scalar) -> Scalar:
     """The next trial inside the bracket: the cubic's minimizer, kept a tenth of the width away from both ends."""
     width = high.step - low.step
-    share = (_cubic(low, high) - low.step) / jnp.where(width == 0, 1, width)
+    share = (guess - low.step) / jnp.where(width == 0, 1, width)
     return low.step + width * jnp.where(jnp.isfinite(share), jnp.clip(share, 0.1, 0.9), 0.5)
 
 
-def _beyond(previous: Trial, here: Trial, grow: float) -> Scalar:
+def _beyond(previous: Trial, here: Trial, guess: Scalar, grow: float) -> Scalar:
     """The next trial further out: the cubic's minimizer, 1.1 strides ahead or more, up to `grow` times the step.
 
     Where the cubic has none ahead, as where the slope still falls, the step grows by the whole of `grow`.
 
     Source: Moré & Thuente 1994 (ACM TOMS 20), section 4, for the safeguards.
     """
-    guess, most = _cubic(previous, here), grow * here.step
+    most = grow * here.step
     least = jnp.minimum(here.step + 1.1 * (here.step - previous.step), most)
     return jnp.where(guess > here.step, jnp.clip(guess, least, most), most)
