@@ -11,9 +11,11 @@ oldest, and nothing is moved. The inverse of a triangle without its first row an
 and a new column of R adds one column to its inverse; so R^-1 is never computed afresh.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, Float, Int
 
 from jax231.core import tree
@@ -52,7 +54,8 @@ def empty(pairs: int, like: Vector) -> LimitedMemory:
 
 def started(memory: LimitedMemory) -> Bool[Array, ""]:
     """Whether there is a pair."""
-    return memory.inverse.any()
+    newest = memory.free - 1
+    return memory.inverse[newest, newest] != 0
 
 
 def forget(memory: LimitedMemory, condition: Bool[Array, ""]) -> LimitedMemory:
@@ -81,21 +84,39 @@ def remember(memory: LimitedMemory, step: Vector, difference: Vector) -> Limited
     """
     product, square, positive = curvature(step, difference)
     step, difference = tree.where(positive, (step, difference), tree.zeros_like((step, difference)))
-    places = jnp.arange(memory.curvatures.size)
-    here = places == memory.free
-    steps = memory.steps.at[memory.free].set(step)
-    differences = memory.differences.at[memory.free].set(difference)
-    column = jnp.where(here, 1, -_times(memory.inverse, _times(steps, difference)))
-    column = column / jnp.where(positive, product, 1)
-    free = (memory.free + 1) % places.size
-    oldest = places == free
-    inverse = jnp.where(here, column[:, None], memory.inverse)
-    inverse = jnp.where(oldest[:, None] | oldest, 0, inverse)
+    here, room = memory.free, memory.curvatures.size
+    steps = _put(memory.steps, step, here)
+    differences = _put(memory.differences, difference, here)
+    column = -_times(memory.inverse, _times(steps, difference)) / jnp.where(positive, product, 1)
+    column = _put(column, jnp.where(positive, 1 / jnp.where(positive, product, 1), 0), here)
     images = _times(differences, difference)
-    products = jnp.where(here[:, None], images, jnp.where(here, images[:, None], memory.products))
-    curvatures = jnp.where(here, product, memory.curvatures)
-    longer = inverse, products, curvatures, product / jnp.where(positive, square, 1), free
-    return LimitedMemory(steps, differences, *tree.where(positive, longer, memory[2:]))
+    # A pair without positive curvature lies in the free place as zeros, and the place stays free.
+    free = jnp.where(positive, (here + 1) % room, here)
+    nothing = jnp.zeros_like(column)
+    inverse = _put(_put(_put(memory.inverse.T, column, here), nothing, free).T, nothing, free)
+    products = _put(_put(memory.products, images, here).T, images, here)
+    curvatures = _put(memory.curvatures, jnp.where(positive, product, 0), here)
+    scale = jnp.where(positive, product / jnp.where(positive, square, 1), memory.scale)
+    return LimitedMemory(steps, differences, inverse, products, curvatures, scale, free)
+
+
+@custom_vmap
+def _put(
+    rows: Float[Array, "places ..."], row: Float[Array, "..."], place: Int[Array, ""]
+) -> Float[Array, "places ..."]:
+    """`rows` with `row` in a place of them."""
+    return jax.lax.dynamic_update_index_in_dim(rows, row, place, 0)
+
+
+@_put.def_vmap
+def _put_in_lanes(size: int, batched: Any, rows: Array, row: Array, place: Array) -> tuple[Array, bool]:
+    """By a choice entry by entry: lanes with places of their own would be scattered one by one."""
+    rows, row, place = (
+        x if has_lanes else jnp.broadcast_to(x, (size, *x.shape))
+        for x, has_lanes in zip((rows, row, place), batched, strict=True)
+    )
+    here = jnp.arange(rows.shape[1]) == place[:, None]
+    return jnp.where(here.reshape(here.shape + (1,) * (rows.ndim - 2)), row[:, None], rows), True
 
 
 def _times(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
