@@ -67,9 +67,11 @@ def require_positive(where: str, **numbers: Any) -> None:
     _require_each(where, "above 0", lambda x: x > 0, numbers)
 
 
-def _require_each(where: str, expected: str, holds: Callable[[np.ndarray], Any], numbers: Mapping[str, Any]) -> None:
+def _require_each(where: str, expected: str, holds: Callable[[Any], Any], numbers: Mapping[str, Any]) -> None:
     for name, number in numbers.items():
-        if is_concrete(number) and not callable(number):
+        if isinstance(number, int | float):  # without NumPy in a hundredth of its time
+            require(bool(holds(number)), where, f"{name} {expected}", **{name: number})
+        elif is_concrete(number) and not callable(number):
             require(bool(np.all(holds(np.asarray(number)))), where, f"{name} {expected}", **{name: number})
 
 
