@@ -31,15 +31,15 @@ def _of_equation(equation: Any) -> int:
     if name == "conv_general_dilated":
         kernel = equation.invars[1].aval.shape
         return 2 * size * math.prod(kernel) // kernel[params["dimension_numbers"].rhs_spec[0]]
-    inner = [_of_jaxpr(jaxpr) for value in params.values() for jaxpr in _jaxprs(value)]
+    inner = [_of_jaxpr(jaxpr) for value in params.values() for jaxpr in programs(value)]
     if not inner:
         return size
     return max(inner) if name == "cond" else params.get("length", 1) * sum(inner) if name == "scan" else sum(inner)
 
 
-def _jaxprs(value: Any) -> list[Any]:
+def programs(value: Any) -> list[Any]:
     """The programs in a parameter of an equation: itself, closed over constants or not, or several."""
     if isinstance(value, tuple | list):
-        return [jaxpr for part in value for jaxpr in _jaxprs(part)]
+        return [jaxpr for part in value for jaxpr in programs(part)]
     value = getattr(value, "jaxpr", value)
     return [value] if hasattr(value, "eqns") else []

@@ -1,7 +1,6 @@
 """A minimum of a function, found by one compiled loop: any second-order method of the catalog, any pytree."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import jax
@@ -12,7 +11,8 @@ import optax
 from jax231.core.checks import is_concrete, require
 from jax231.core.types import PyTree, Scalar
 from jax231.optim.result import Result, Status
-from jax231.optim.run import Limits, Program, parts, prepare
+from jax231.optim.run import prepare
+from jax231.optim.run_alone import run_alone
 
 __all__ = ["Result", "Status", "minimise"]
 
@@ -51,10 +51,11 @@ def minimise(
     `jax.vmap` over starts or arguments a lane that has ended stays as it is while the others go on; for many starts see
     `jax231.optim.multi_start`.
 
-    On a CPU most of a cheap function's time goes into the starting of XLA's kernels, a dozen a step. A loop that
-    carries less than a limit, 1 kB by default, is compiled as one function instead; more of it, set before jax is
-    imported, is worth much here: with ``XLA_FLAGS=--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=
-    262144`` Rosenbrock's function of 100 dimensions took a fifth of the time. Large matrix products lose by it.
+    On a CPU most of a cheap function's time would go into the starting of XLA's kernels, a dozen a step. Where no array
+    has more than `one_function.LARGEST` entries and the function consists of operations that XLA allows there (no
+    sorting, scattering, callbacks or compiled kernels), the whole run is compiled as one function instead, unless the
+    call is part of a traced program; the numbers of such a result are NumPy's. It rounds otherwise, so that a run on an
+    ill-conditioned function may take another number of steps.
 
     Raises:  ValueError for parameters that are not real floating-point numbers, a start or its value that is not finite
              (where it can be seen), a function that returns no scalar, or returns more without `has_aux`, a method that
@@ -62,19 +63,13 @@ def minimise(
              the parameters, or a lower one above its upper one (where it can be seen).
     Source:  Nocedal & Wright 2006.
     """
-    x0 = jax.tree.map(lambda x: x if isinstance(x, np.ndarray) else jnp.asarray(x), x0)  # jit takes NumPy's quicker
+    if not isinstance(x0, np.ndarray):  # jit takes NumPy's quicker
+        x0 = jax.tree.map(lambda x: x if isinstance(x, np.ndarray) else jnp.asarray(x), x0)
     settings = {"method": method, "options": options, "bounds": bounds, "gtol": gtol, "ftol": ftol}
     lengths = {"max_steps": max_steps, "has_aux": has_aux, "history": history}
     program, limits = prepare("minimise", fun, x0, args, **settings, **lengths)
     result = run_alone(program, x0, args, limits)
-    if is_concrete(result.status) and result.status.ndim == 0:
-        broken = int(result.status) == Status.NOT_FINITE and int(result.steps) == 0
-        require(not broken, "minimise", "a finite value and gradient at x0", value=float(result.value))
+    if is_concrete(result.status) and int(result.status) == Status.NOT_FINITE:
+        begun = int(result.steps) > 0
+        require(begun, "minimise", "a finite value and gradient at x0", value=float(result.value))
     return result
-
-
-@partial(jax.jit, static_argnums=0)
-def run_alone(program: Program, x0: PyTree, args: tuple[Any, ...], limits: Limits) -> Result:
-    """The whole of one run, compiled once for a `program` and the shapes of the rest."""
-    start, step, result = parts(program, x0, args, limits)
-    return result(jax.lax.while_loop(lambda run: run.status == Status.RUNNING, step, start(x0)))

@@ -50,6 +50,11 @@ def _buildable(entry: Entry) -> None:
     entry.build(None)
 
 
+@functools.cache
+def _floating(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating)
+
+
 class Program(NamedTuple):
     """What is compiled: the function, the method, whether the function returns more, the length of the history."""
 
@@ -111,9 +116,10 @@ def prepare(
     """
     require_nonnegative(where, gtol=gtol, ftol=ftol)
     require(max_steps >= 0, where, "a number of steps of at least 0", max_steps=max_steps)
-    if not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(x0)):
-        named = zip(tree.names(x0), jax.tree.leaves(x0), strict=True)
-        wrong = {name or "x0": leaf for name, leaf in named if not jnp.issubdtype(leaf.dtype, jnp.floating)}
+    leaves = jax.tree.leaves(x0)
+    if not all(_floating(leaf.dtype) for leaf in leaves):
+        named = zip(tree.names(x0), leaves, strict=True)
+        wrong = {name or "x0": leaf for name, leaf in named if not _floating(leaf.dtype)}
         require(False, where, "parameters in floating point", **wrong)
     if bounds is not None:
         require(method == "lbfgs", where, 'method="lbfgs" with bounds', method=method)
@@ -192,7 +198,9 @@ def parts(program: Program, x0: PyTree, args: tuple[Any, ...], limits: Limits) -
         since = jnp.where(value < run.lowest, 0, run.since + 1)
         stalled = jnp.asarray(getattr(opt, "stalled", False)) | (since >= PATIENCE)
         status = jnp.where(going & stalled, Status.STALLED, status)
-        values = run.history.at[run.steps + 1].set(value) if length else run.history
+        values = run.history
+        if length:
+            values = jax.lax.dynamic_update_index_in_dim(values, value.astype(values.dtype), run.steps + 1, 0)
         lowest = jnp.fmin(run.lowest, value)
         x, value, grad = tree.where(status == Status.NOT_FINITE, (run.x, run.value, run.grad), (x, value, grad))
         return Run(x, opt, value, grad, status.astype(jnp.int32), run.steps + 1, lowest, since, values)
