@@ -12,16 +12,18 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from jax231.core import one_function
 from jax231.core.checks import is_concrete, require
 from jax231.core.types import PyTree, Scalar
-from jax231.optim.minimise import run_alone
 from jax231.optim.result import Result, Status
 from jax231.optim.run import Limits, Program, prepare
+from jax231.optim.run_alone import run_alone, small_form
 
 LARGE = 1000
-"""Parameters from which a CPU runs the starts one after another. L-BFGS on Rosenbrock's function, 64 bits, two cores:
-64 starts took 8 times one start's as lanes and 53 in sequence with 10 parameters, 19 and 37 with 100; 60 steps of 16
-starts 73 and 116 ms with 300, 184 and 169 with 1,000, 511 and 397 with 3,000."""
+"""Parameters from which a CPU runs starts one after another in kernels, too. L-BFGS on Rosenbrock's function, 64 bits,
+two cores: 60 steps of 16 starts took 73 ms as lanes and 116 in sequence with 300 parameters, 184 and 169 with 1,000,
+511 and 397 with 3,000. As one function each, 64 starts with 100 parameters took 40 ms in sequence in one thread, as
+lanes in kernels, two threads, 116."""
 
 
 class MultiStart(NamedTuple):
@@ -56,7 +58,8 @@ def multi_start(
     A lane that has ended stays as it is. `lanes` says how they run: "vmap" as lanes of one program, which computes
     every step of a small problem for all at once and so shares what a step costs beside its arithmetic; "map" one
     after another through the program of `minimise`, where none waits for the slowest and what a step reads stays in the
-    caches. "auto" takes "map" on CPUs from `LARGE` parameters on, and "vmap" otherwise. On CPUs the starts are shared
+    caches. "auto" takes "map" on CPUs from `LARGE` parameters on and where a run is compiled as one function (see
+    `jax231.optim.run_alone`), and "vmap" otherwise. On CPUs the starts are shared
     out among threads, one a core (XLA runs without Python's lock); inside `jax.jit` and on accelerators all are lanes
     of one program, or one `jax.lax.map`.
 
@@ -78,8 +81,7 @@ def multi_start(
     program, limits = prepare(where, fun, one, args, **settings, **lengths)
     concrete = all(map(is_concrete, jax.tree.leaves((starts, args, limits))))
     cpu = jax.default_backend() == "cpu"
-    large = sum(leaf.size for leaf in jax.tree.leaves(one)) >= LARGE
-    alone = lanes == "map" or (lanes == "auto" and cpu and large)
+    alone = lanes == "map" or (lanes == "auto" and cpu and better_alone(program, one, args, limits))
     threads = max(1, min(os.cpu_count() or 1, shapes[0][0])) if concrete and cpu else 1
     if alone and concrete:
         runs, computed = _alone(program, starts, args, limits, threads)
@@ -95,6 +97,12 @@ def multi_start(
     efficiency = runs.steps.sum() / jnp.maximum(computed, 1)
     efficiency = jnp.where(computed == 0, 1, efficiency)
     return MultiStart(runs, jax.tree.map(lambda leaf: leaf[lowest], runs), efficiency)
+
+
+def better_alone(program: Program, one: PyTree, args: tuple[Any, ...], limits: Limits) -> bool:
+    """Whether a CPU runs starts like `one` faster one after another."""
+    large = sum(leaf.size for leaf in jax.tree.leaves(one)) >= LARGE
+    return large or (one_function.at_top() and small_form(program, one, args, limits) is not None)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -123,18 +131,26 @@ def _alone(
     program: Program, starts: PyTree, args: tuple[Any, ...], limits: Limits, threads: int
 ) -> tuple[Result, Array]:
     """The runs one after another in each thread, and the steps that were computed, which are theirs."""
-    each = [jax.tree.map(lambda leaf, i=i: leaf[i], starts) for i in range(jax.tree.leaves(starts)[0].shape[0])]
-    done = _threaded(lambda x0: run_alone(program, x0, args, limits), each, threads)
-    runs = jax.tree.map(lambda *leaves: jnp.stack(leaves), *done)
+    wanted = jax.tree.map(np.asarray, starts)  # a row of NumPy's takes a hundredth of the time of one of JAX's
+    count = jax.tree.leaves(wanted)[0].shape[0]
+
+    def several(places: Sequence[int]) -> list[Result]:
+        found = [run_alone(program, jax.tree.map(lambda leaf, i=i: leaf[i], wanted), args, limits) for i in places]
+        return jax.tree.map(np.asarray, found)
+
+    shares = [range(first, count, threads) for first in range(threads)]
+    done = _threaded(several, shares, threads)
+    ordered = [done[place % threads][place // threads] for place in range(count)]
+    runs = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *ordered)
     return runs, runs.steps.sum()
 
 
-def _threaded(run: Callable[[PyTree], Result], parts: Sequence[PyTree], threads: int) -> list[Result]:
+def _threaded(run: Callable[[Any], Any], parts: Sequence[Any], threads: int) -> list[Any]:
     """The results of all parts, in order."""
     settings: Any = jax.config
     precision, wide = settings.jax_default_matmul_precision, settings.jax_enable_x64
 
-    def ready(part: PyTree) -> Result:
+    def ready(part: Any) -> Any:
         with jax.enable_x64(wide), jax.default_matmul_precision(precision):  # a thread does not inherit such contexts
             return jax.block_until_ready(run(part))
 
