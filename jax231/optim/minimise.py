@@ -1,5 +1,6 @@
 """A minimum of a function, found by one compiled loop: any second-order method of the catalog, any pytree."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 import optax
 
 from jax231.core.checks import is_concrete, require
+from jax231.core.one_function import at_top
 from jax231.core.types import PyTree, Scalar
 from jax231.optim.result import Result, Status
-from jax231.optim.run import prepare
+from jax231.optim.run import Limits, Program, prepare
 from jax231.optim.run_alone import run_alone
 
 __all__ = ["Result", "Status", "minimise"]
@@ -63,13 +65,41 @@ def minimise(
              the parameters, or a lower one above its upper one (where it can be seen).
     Source:  Nocedal & Wright 2006.
     """
-    if not isinstance(x0, np.ndarray):  # jit takes NumPy's quicker
-        x0 = jax.tree.map(lambda x: x if isinstance(x, np.ndarray) else jnp.asarray(x), x0)
-    settings = {"method": method, "options": options, "bounds": bounds, "gtol": gtol, "ftol": ftol}
-    lengths = {"max_steps": max_steps, "has_aux": has_aux, "history": history}
-    program, limits = prepare("minimise", fun, x0, args, **settings, **lengths)
+    if type(x0) is np.ndarray and options is None and bounds is None and type(gtol) is type(ftol) is float and at_top():
+        known: Any = jax.config
+        where = known.jax_enable_x64, known.jax_default_device
+        program, limits = _usual(fun, method, gtol, ftol, max_steps, has_aux, history, x0.dtype, *where)
+    else:
+        x0 = jax.tree.map(lambda x: x if isinstance(x, np.ndarray) else jnp.asarray(x), x0)  # jit takes NumPy's quicker
+        settings = {"method": method, "options": options, "bounds": bounds, "gtol": gtol, "ftol": ftol}
+        lengths = {"max_steps": max_steps, "has_aux": has_aux, "history": history}
+        program, limits = prepare("minimise", fun, x0, args, **settings, **lengths)
     result = run_alone(program, x0, args, limits)
     if is_concrete(result.status) and int(result.status) == Status.NOT_FINITE:
         begun = int(result.steps) > 0
         require(begun, "minimise", "a finite value and gradient at x0", value=float(result.value))
     return result
+
+
+@functools.lru_cache(maxsize=128, typed=True)
+def _usual(
+    fun: Callable[..., Any],
+    method: Any,
+    gtol: float,
+    ftol: float,
+    max_steps: int,
+    has_aux: bool,
+    history: bool,
+    dtype: Any,
+    wide: bool,
+    device: Any,
+) -> tuple[Program, Limits]:
+    """What `prepare` says of the most usual arguments, kept, as it takes longer than a small run.
+
+    The limits lie on the `device` already, in 64 bits where these are switched on (`wide`).
+    """
+    del wide, device
+    settings = {"method": method, "options": None, "bounds": None, "gtol": gtol, "ftol": ftol}
+    lengths = {"max_steps": max_steps, "has_aux": has_aux, "history": history}
+    program, limits = prepare("minimise", fun, jax.ShapeDtypeStruct((), dtype), (), **settings, **lengths)
+    return program, Limits(jnp.asarray(limits.gtol), jnp.asarray(limits.ftol), jnp.asarray(max_steps), None)
