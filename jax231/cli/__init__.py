@@ -12,9 +12,10 @@ import jax231
 from jax231.cli.compare import compare
 from jax231.cli.data import data
 from jax231.cli.doctor import doctor
+from jax231.cli.ensemble import ensemble
 from jax231.cli.kernels import kernels
 from jax231.cli.listings import models, optimizers, problems
-from jax231.cli.predict import ensemble, predict, recipes, sample
+from jax231.cli.predict import predict, recipes, sample
 from jax231.cli.report import report
 from jax231.cli.train import evaluate, train
 from jax231.cli.tune import tune

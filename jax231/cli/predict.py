@@ -2,11 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from cyclopts import Parameter
 from rich.console import Console
 
 from jax231.cli.listings import show
+from jax231.cli.views import NONE, Views
 from jax231.core.checks import require
 
 
@@ -15,11 +17,13 @@ def predict(
     *images: Path,
     top: int = 5,
     which: Literal["best", "newest"] = "best",
+    views: Annotated[Views, Parameter(name="*", consume_multiple=True, negative_iterable=())] = NONE,
     json: bool = False,
 ) -> None:
     """Classify image files by a training run: the most probable classes of each.
 
     Images of another size are resized to that of the run's, colours are made grey where it was trained on grey ones.
+    Members and snapshots of a run predict together.
 
     Parameters
     ----------
@@ -45,7 +49,7 @@ def predict(
     console = Console(stderr=json)
     found = open_run(run, which, say=console.print)
     files = [file for path in images for file in _files(path)]
-    scores = call(found, np.stack([read(found, file) for file in files]))
+    scores = call(found, np.stack([read(found, file) for file in files]), views.build())
     heading = "probability" if probabilistic(found) else "score"
     rows: list[dict[str, Any]] = []
     for file, row in zip(files, scores, strict=True):
@@ -70,46 +74,6 @@ def _files(path: Path) -> list[Path]:
     files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
     require(len(files) > 0, "predict", "a folder with images", folder=str(path))
     return files
-
-
-def ensemble(
-    *runs: Path,
-    split: Literal["train", "validation", "test"] = "test",
-    which: Literal["best", "newest"] = "best",
-    data_dir: Path | None = None,
-    json: bool = False,
-) -> None:
-    """Evaluate several training runs together: the mean of their probabilities, beside each alone.
-
-    Parameters
-    ----------
-    runs
-        Run folders of the same data, for instance of several seeds.
-    split
-        Which examples.
-    which
-        The checkpoints: the best by their scores on the validation split, or the newest.
-    data_dir
-        Folder with the official files of the data sets; default: JAX231_DATA, else the user's cache.
-    json
-        Print JSON.
-    """
-    require(len(runs) > 0, "ensemble", "at least one run", runs=runs)
-    from jax231.train.ensemble import gain
-    from jax231.train.run import open_run
-
-    console = Console(stderr=json)
-    found = [open_run(run, which, say=console.print) for run in runs]
-    splits = found[0].dataset(data_dir)
-    part = getattr(splits, split)
-    require(part is not None, "ensemble", "a split that the data have", split=split, data=splits.name)
-    result = gain(found, part)
-    rows: list[dict[str, Any]] = [
-        {"run": str(run), "accuracy": share} for run, share in zip(runs, result.members, strict=True)
-    ]
-    rows += [{"run": "mean of them", "accuracy": result.mean}, {"run": "ensemble", "accuracy": result.ensemble}]
-    said = rows if json else [row | {"accuracy": f"{row['accuracy']:.2%}".replace("%", " %")} for row in rows]
-    show(said, {"run": "run", "accuracy": "accuracy"}, json=json, title=f"{splits.name}, {split}")
 
 
 def sample(

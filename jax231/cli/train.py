@@ -12,7 +12,9 @@ from cyclopts.config import Dict
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from jax231.cli.ensemble import points
 from jax231.cli.listings import show
+from jax231.cli.views import NONE, Views
 from jax231.core.checks import require
 from jax231.train.config import TABLE, Config, from_toml, plain
 
@@ -120,7 +122,9 @@ def train_(
         )  # fmt: skip
     for split, scores in (("validation", result.validation), ("test", result.test)):
         if scores is not None:
-            console.print(f"{split}: {_said(scores._asdict())}", highlight=False)
+            several = result.together.get(split)
+            mean = f"; the mean of {len(several.members)} alone: {_said(several.mean._asdict())}" if several else ""
+            console.print(f"{split}: {_said(scores._asdict())}{mean}", highlight=False, soft_wrap=True)
     console.print(f"run: {target}/", soft_wrap=True, highlight=False)
 
 
@@ -130,9 +134,12 @@ def evaluate(
     split: Literal["train", "validation", "test"] | None = None,
     which: Literal["best", "newest"] = "best",
     data_dir: Path | None = None,
+    views: Annotated[Views, Parameter(name="*", consume_multiple=True, negative_iterable=())] = NONE,
     json: bool = False,
 ) -> None:
     """Evaluate a training run on a split of its data.
+
+    Of a run of several members or snapshots: each alone, their mean, and all together, as they predict.
 
     Parameters
     ----------
@@ -147,7 +154,7 @@ def evaluate(
     json
         Print JSON.
     """
-    from jax231.train.evaluate import laid_out, program
+    from jax231.train.evaluate import laid_out, program, together
     from jax231.train.run import open_run
 
     console = Console(stderr=json)
@@ -156,22 +163,45 @@ def evaluate(
     split = split or ("validation" if splits.test is None else "test")
     part = getattr(splits, split)
     require(part is not None, "evaluate", "a split that the data have", split=split, data=splits.name)
-    judge = program(found.config, found.network, splits)
-    scores = judge(found.params, found.state, laid_out(found.config, splits, part))._asdict()
-    row = {"model": found.config.model, "data": splits.name, "split": split, "step": found.step, **scores}
+    laid, seen = laid_out(found.config, splits, part), views.build()
+    row: dict[str, Any] = {"model": found.config.model, "data": splits.name, "split": split, "step": found.step}
+    if views.views is not None:
+        row["views"] = views.views
+    if len(found.members) > 1:
+        several = together(found.config, found.network, splits, seen)(*found.stacked(), laid)
+        row |= several.ensemble._asdict() | {
+            "members": [{"name": member.name, **scores._asdict()}
+                        for member, scores in zip(found.members, several.members, strict=True)],
+            "mean": several.mean._asdict(),
+            "over_mean": several.ensemble.accuracy - several.mean.accuracy,
+            "over_last": several.ensemble.accuracy - several.members[-1].accuracy,
+        }  # fmt: skip
+    else:
+        row |= program(found.config, found.network, splits, seen)(found.params, found.state, laid)._asdict()
     if json:
         show([row], {}, json=True, title="")
     else:
-        console.print(f"{row['model']} on {row['data']}, {split}, step {found.step}: {_said(scores)}", highlight=False)
+        for member in row.get("members", ()):
+            console.print(f"{member['name']}: {_said(member)}", highlight=False)
+        if "mean" in row:
+            console.print(f"mean of them: {_said(row['mean'])}", highlight=False)
+        how = f", {views.views}" if views.views else ""
+        whole = f"{row['model']} on {row['data']}, {split}, step {found.step}{how}: {_said(row)}"
+        gained = f"; together {points(row['over_mean'])} over the mean" if "mean" in row else ""
+        if found.config.snapshots and "mean" in row:
+            gained += f", {points(row['over_last'])} over the last"
+        console.print(whole + gained, highlight=False, soft_wrap=True)
 
 
 def _said(scores: dict[str, Any], prefix: str = "") -> str:
-    """The scores in words: ``loss 0.123, accuracy 97.20 %``."""
+    """The scores in words: ``loss 0.123, accuracy 97.20 %``; of several members with the range of theirs."""
     words = []
     for name, form in (("loss", "{:.4g}"), ("accuracy", "{:.2%}"), ("mean_iou", "{:.2%}")):
-        value = scores.get(prefix + name)
+        value, each = scores.get(prefix + name), scores.get(f"{prefix}{name}_members", ())
         if value is not None:
-            words.append(f"{name.replace('_', ' ')} {form.format(value).replace('%', ' %')}")
+            known = [x for x in each if x is not None]
+            span = f" ({form.format(min(known))} .. {form.format(max(known))})" if known else ""
+            words.append(f"{name.replace('_', ' ')} {form.format(value)}{span}".replace("%", " %"))
     return ", ".join(words)
 
 
@@ -203,7 +233,8 @@ class _Bar:
         seconds = f"{record['seconds']:.3g} s"
         self.note(f"epoch {record['epoch']}/{self._epochs}: {_said(record)}{held_out}; {seconds}")
         if self._events is not None:
-            scores = {name: x for name, x in record.items() if name.startswith("validation_")}
+            numbers = {name: x for name, x in record.items() if isinstance(x, float)}
+            scores = {name: x for name, x in numbers.items() if name.startswith("validation_")}
             self._events.scalars(record["step"], scores)
 
     def note(self, text: str) -> None:

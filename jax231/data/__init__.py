@@ -9,6 +9,6 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     modules=(
         "batches", "catalog", "cifar", "dataset", "digits", "errors", "fetch", "folders", "idx", "locate", "pickles",
-        "preprocess", "sources", "splits", "text", "text_batches",
+        "preprocess", "sources", "splits", "text", "text_batches", "views",
     ),
 )  # fmt: skip

@@ -73,6 +73,11 @@ class Entry(NamedTuple):
         """The scores among a model's outputs: without the carry of a recurrent network, or a head's in training."""
         return outputs[1] if self.form == "tokens" else getattr(outputs, "logits", outputs)
 
+    @property
+    def probabilistic(self) -> bool:
+        """Whether the scores are logarithms of probabilities, as those of a cross entropy are."""
+        return "cross_entropy" in self.loss
+
     def expected_start(self, classes: int) -> float:
         """The loss of scores that are all alike: log k for softmax, k - 1 for hinges, 1.6 log k with two heads more."""
         logarithm = math.log(classes)

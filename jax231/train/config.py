@@ -64,6 +64,12 @@ class Config:
     warmup: float = 0.0
     """Epochs in which the step size first grows from 0."""
 
+    cycle: float = 1.0
+    """Epochs of the first cycle of the schedule "warm_restarts"."""
+
+    growth: float = 2.0
+    """How many times as long each further cycle of the schedule "warm_restarts" is as the one before."""
+
     epochs: int = 10
     """Passes over the training split."""
 
@@ -90,6 +96,13 @@ class Config:
 
     ema: float | None = None
     """Average the parameters and use the average to evaluate: decay of a moving one, 1 for Polyak's mean of all."""
+
+    members: int = 1
+    """Networks trained side by side, from the seeds `seed`, `seed` + 1 and so on; they predict together."""
+
+    snapshots: int = 0
+    """Keep the parameters at the ends of so many cycles, the last ones, of the schedule "warm_restarts"; they predict
+    together."""
 
     preprocess: PreprocessName = "per_channel"
     """Preprocessing of images, its statistics those of the training split."""
@@ -165,11 +178,28 @@ class Config:
             known = get_args(next(f.type for f in fields(self) if f.name == name))
             chosen = getattr(self, name)
             require(chosen in known, "train", f"{name} among {', '.join(known)}", **{name: chosen})
+        self._require_ensemble()
         for name in ("examples", "length", "size"):
             number = getattr(self, name)
             require(number is None or number >= 1, "train", f"{name} of at least 1", **{name: number})
         require(self.validation is None or self.validation >= 0, "train", "validation of at least 0",
                 validation=self.validation)  # fmt: skip
+
+    def _require_ensemble(self) -> None:
+        """Members and snapshots are such as can predict together."""
+        require(0.01 <= self.cycle < math.inf, "train", "a finite cycle of at least 0.01 epochs", cycle=self.cycle)
+        require(1 <= self.growth < math.inf, "train", "a finite growth of at least 1", growth=self.growth)
+        require(self.members >= 1, "train", "at least one member", members=self.members)
+        require(self.snapshots >= 0, "train", "snapshots of at least 0", snapshots=self.snapshots)
+        several = self.members > 1 or self.snapshots > 0
+        expected = "a model that gives probabilities, which members or snapshots average"
+        require(not several or zoo.entry(self.model).probabilistic, "train", expected, model=self.model)
+        if self.snapshots > 0:
+            expected = "the schedule warm_restarts, at the ends of whose cycles snapshots are taken"
+            require(self.schedule == "warm_restarts", "train", expected, schedule=self.schedule)
+            ends = len(cycle_ends(self))
+            expected = f"at most as many snapshots as the {ends} cycles that end within the run"
+            require(self.snapshots <= ends, "train", expected, snapshots=self.snapshots, epochs=self.epochs)
 
     @property
     def step_size(self) -> float:
@@ -178,6 +208,17 @@ class Config:
             return self.rate
         low, high = catalog.entry(self.optimizer).space
         return float(f"{math.sqrt(low * high):.2g}")
+
+
+def cycle_ends(config: Config) -> tuple[float, ...]:
+    """The ends within the run of the cycles of "warm_restarts", in epochs."""
+    ends, length = list[float](), config.cycle
+    end = config.warmup + length
+    while end <= config.epochs * (1 + 1e-9):  # sums of cycles have rounding errors
+        ends.append(end)
+        length *= config.growth
+        end += length
+    return tuple(ends)
 
 
 def _listed(value: Value) -> Value:

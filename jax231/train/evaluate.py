@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jax231.core.checks import require
 from jax231.core.types import Batch, PyTree
+from jax231.data.views import Views
 from jax231.functional.losses import softmax_cross_entropy
 from jax231.functional.metrics import confusion_matrix
+from jax231.train import answers
 from jax231.train.config import Config
-from jax231.train.feed import preprocessed
 from jax231.train.network import Network
 from jax231.train.splits import Splits
 from jax231.train.step import first_carry
@@ -33,11 +35,30 @@ class Scores(NamedTuple):
     mean_iou: float | None = None
 
 
-class Sums(NamedTuple):
-    """Of each batch: sums over its examples."""
+class Together(NamedTuple):
+    """Scores of networks that predict together: of each alone, and of the first 1, 2, ... of them as one."""
 
-    loss: Float[Array, "batches"]
-    hits: Float[Array, "batches"]
+    members: tuple[Scores, ...]
+    growing: tuple[Scores, ...]
+
+    @property
+    def ensemble(self) -> Scores:
+        """The scores of all together."""
+        return self.growing[-1]
+
+    @property
+    def mean(self) -> Scores:
+        """The means over members of what each scores alone."""
+        losses, accuracies, areas = zip(*[(x.loss, x.accuracy, x.mean_iou) for x in self.members], strict=True)
+        area = None if None in areas else float(np.mean(areas))
+        return Scores(float(np.mean(losses)), float(np.mean(accuracies)), self.ensemble.examples, area)
+
+
+class Sums(NamedTuple):
+    """Of each batch: sums over its examples; of several networks with an axis for them."""
+
+    loss: Float[Array, "batches *rows"]
+    hits: Float[Array, "batches *rows"]
     confusion: PyTree = None
 
 
@@ -49,6 +70,7 @@ class Part(NamedTuple):
 
 
 Evaluate = Callable[[PyTree, PyTree, Part], Scores]
+EvaluateTogether = Callable[[PyTree, PyTree, Part], Together]
 
 
 def laid_out(config: Config, splits: Splits, part: Batch) -> Part:
@@ -68,26 +90,69 @@ def laid_out(config: Config, splits: Splits, part: Batch) -> Part:
     return Part((laid(codes[:-1]), laid(codes[1:]), laid(np.ones(count, np.float32))), count)
 
 
-def program(config: Config, network: Network, splits: Splits) -> Evaluate:
-    """``evaluate(params, state, part) -> scores``, compiled once for parts of one size."""
-    sums = jax.jit((_text if splits.stats is None else _images)(config, network, splits))
+def program(config: Config, network: Network, splits: Splits, views: Views | None = None) -> Evaluate:
+    """``evaluate(params, state, part) -> scores``, compiled once for parts of one size.
+
+    With `views` the scores are those of the mean of the probabilities that the model gives to views of an image.
+    """
+    sums = jax.jit(_sums(config, network, splits, views, several=False))
 
     def evaluate(params: PyTree, state: PyTree, part: Part) -> Scores:
-        found = jax.tree.map(np.asarray, sums(params, state, part.data))
-        return Scores(
-            float(found.loss.sum(dtype=np.float64) / part.count),
-            float(found.hits.sum(dtype=np.float64) / part.count),
-            part.count,
-            None if found.confusion is None else _mean_iou(found.confusion.sum(0)),
-        )
+        return _scores(jax.tree.map(np.asarray, sums(params, state, part.data)), part.count)
 
     return evaluate
 
 
-def _images(config: Config, network: Network, splits: Splits) -> Callable[..., Sums]:
+def together(config: Config, network: Network, splits: Splits, views: Views | None = None) -> EvaluateTogether:
+    """``evaluate(params, state, part)`` of parameters and states of several networks, with a first axis for them."""
+    sums = jax.jit(_sums(config, network, splits, views, several=True))
+
+    def evaluate(params: PyTree, state: PyTree, part: Part) -> Together:
+        found, count = jax.tree.map(np.asarray, sums(params, state, part.data)), len(jax.tree.leaves(params)[0])
+        each = [jax.tree.map(lambda x, i=i: x[:, i], found) for i in range(found.loss.shape[1])]
+        rows = [_scores(one, part.count) for one in each]
+        return Together(tuple(rows[:count]), (rows[0], *rows[count:]))
+
+    return evaluate
+
+
+def _scores(found: Sums, count: int) -> Scores:
+    return Scores(
+        float(found.loss.sum(dtype=np.float64) / count),
+        float(found.hits.sum(dtype=np.float64) / count),
+        count,
+        None if found.confusion is None else _mean_iou(found.confusion.sum(0)),
+    )
+
+
+def _sums(
+    config: Config, network: Network, splits: Splits, views: Views | None, *, several: bool
+) -> Callable[..., Sums]:
+    if splits.stats is None:
+        require(views is None, "views", "a run on images", model=network.entry.name)
+        return _text(config, network, several=several)
+    answer = answers.plain(network, splits.stats)
+    if views is not None:
+        answer = answers.viewed(answer, network.entry, views)
+    if several:
+        answer = answers.together(answer, network.entry)
+    return _images(network, answer, len(splits.classes), several=several)
+
+
+def _images(network: Network, answer: answers.Answer, classes: int, *, several: bool) -> Callable[..., Sums]:
     """Batches of images; the last one reaches back into the one before, whose examples then weigh nothing."""
-    plain, classes = preprocessed(splits.stats), len(splits.classes)
     overlap = "mean_iou" in network.entry.metrics
+
+    def judged(outputs: PyTree, targets: Array, weight: Array) -> Sums:
+        matrix = None
+        if overlap:
+            found = jnp.argmax(network.entry.scores(outputs), -1)
+            pixels = jnp.broadcast_to(weight.reshape(-1, *[1] * (targets.ndim - 1)), targets.shape)
+            matrix = confusion_matrix(found, targets, classes, weight=pixels)
+        losses, hits = network.losses(outputs, targets), network.hits(outputs, targets)
+        return Sums(jnp.sum(weight * losses), jnp.sum(weight * hits), matrix)
+
+    judge = jax.vmap(judged, in_axes=(0, None, None)) if several else judged
 
     def sums(params: PyTree, state: PyTree, data: PyTree) -> Sums:
         count = len(data[0])
@@ -97,31 +162,36 @@ def _images(config: Config, network: Network, splits: Splits) -> Callable[..., S
             at = jnp.minimum(i * size, count - size)
             images, targets = (jax.lax.dynamic_slice_in_dim(x, at, size) for x in data)
             weight = (at + jnp.arange(size) >= i * size).astype(jnp.float32)
-            outputs, _ = network.model.apply(params, state, plain(images), train=False)
-            matrix = None
-            if overlap:
-                found = jnp.argmax(network.entry.scores(outputs), -1)
-                pixels = jnp.broadcast_to(weight.reshape(-1, *[1] * (targets.ndim - 1)), targets.shape)
-                matrix = confusion_matrix(found, targets, classes, weight=pixels)
-            losses, hits = network.losses(outputs, targets), network.hits(outputs, targets)
-            return Sums(jnp.sum(weight * losses), jnp.sum(weight * hits), matrix)
+            return judge(answer(params, state, images), targets, weight)
 
         return jax.lax.map(one, jnp.arange(-(-count // size)))
 
     return sums
 
 
-def _text(config: Config, network: Network, splits: Splits) -> Callable[..., Sums]:
+def _text(config: Config, network: Network, *, several: bool) -> Callable[..., Sums]:
     """Windows one after the other, with the carry from zero."""
+    answer = answers.plain(network, None)
+    if several:
+        answer = answers.together(answer, network.entry)
+
+    def judged(scores: Array, targets: Array, weight: Array) -> Sums:
+        losses = softmax_cross_entropy(scores, targets)
+        return Sums(jnp.sum(weight * losses), jnp.sum(weight * (jnp.argmax(scores, -1) == targets)))
+
+    judge = jax.vmap(judged, in_axes=(0, None, None)) if several else judged
 
     def sums(params: PyTree, state: PyTree, data: PyTree) -> Sums:
         def window(carry: PyTree, one: PyTree) -> tuple[PyTree, Sums]:
             inputs, targets, weight = one
-            (carry, scores), _ = network.model.apply(params, state, (carry, inputs), train=False)
-            losses = softmax_cross_entropy(scores, targets)
-            return carry, Sums(jnp.sum(weight * losses), jnp.sum(weight * (jnp.argmax(scores, -1) == targets)))
+            carry, scores = answer(params, state, (carry, inputs))
+            return carry, judge(scores, targets, weight)
 
-        return jax.lax.scan(window, first_carry(config, network, data[0].shape[1]), data)[1]
+        carry = first_carry(config, network, data[0].shape[1])
+        if several:
+            count = len(jax.tree.leaves(params)[0])
+            carry = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), carry)
+        return jax.lax.scan(window, carry, data)[1]
 
     return sums
 

@@ -36,7 +36,7 @@ def all_finite(values: PyTree) -> Bool[Array, ""]:
 
 def finite(train: TrainState, first: int, last: int) -> bool:
     """Whether the losses of the steps from `first` to `last` of the epoch are, and the parameters after them."""
-    return bool(np.isfinite(np.asarray(train.losses)[first:last]).all()) and bool(all_finite(train.params))
+    return bool(np.isfinite(np.asarray(train.losses)[..., first:last]).all()) and bool(all_finite(train.params))
 
 
 def explosion(train: TrainState, last: int, expected_start: float) -> str | None:
@@ -72,7 +72,7 @@ def locate(task: Task, run: Callable[..., TrainState], before: TrainState, data:
 
 def _place(task: Task, train: TrainState, data: PyTree, i: int) -> str:
     """What is the first not to be finite in step `i` of the epoch."""
-    raw = task.feed.take(data, task.feed.plan(data, train.step // task.feed.steps), jnp.asarray(i))
+    raw = task.feed.take(data, task.feed.plan(data, train.step // task.feed.steps, task.config.seed), jnp.asarray(i))
     batch, key = dressed(task, train, raw)
     read = Batch(task.network.inputs(batch, train.carry), batch.targets)
     masks = jax.random.split(key, task.config.accumulate)[0]

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jax231.core.checks import require
-from jax231.core.types import Batch, Key, PyTree
+from jax231.core.types import Batch, Key, PyTree, Scalar
 from jax231.data import batches, preprocess, text_batches
 from jax231.train.config import Config
 from jax231.train.splits import Splits
@@ -18,15 +18,15 @@ from jax231.train.splits import Splits
 class Feed(NamedTuple):
     """An epoch as `steps` batches.
 
-    `data` is what the program is given, on the device. ``plan(data, epoch)`` is made once a chunk, and ``take(data,
-    plan, i)`` is the raw batch of step i of the epoch: pure functions of their arguments, so that a resumed run sees
-    what the first one would have. ``dress(key, batch)`` makes of a raw batch what the model reads.
+    `data` is what the program is given, on the device. ``plan(data, epoch, seed)`` is made once a chunk, and
+    ``take(data, plan, i)`` is the raw batch of step i of the epoch: pure functions of their arguments, so that a
+    resumed run sees what the first one would have. ``dress(key, batch)`` makes of a raw batch what the model reads.
     """
 
     steps: int
     batch: int
     data: PyTree
-    plan: Callable[[PyTree, Array], PyTree]
+    plan: Callable[[PyTree, Array, Scalar], PyTree]
     take: Callable[[PyTree, PyTree, Array], Batch]
     dress: Callable[[Key, Batch], Batch]
 
@@ -65,8 +65,8 @@ def _images(config: Config, splits: Splits) -> Feed:
     plain = preprocessed(splits.stats)
     classes = len(splits.classes)
 
-    def plan(data: PyTree, epoch: Array) -> Array:
-        return batches.order(config.seed, epoch, count)
+    def plan(data: PyTree, epoch: Array, seed: Scalar) -> Array:
+        return batches.order(seed, epoch, count)
 
     def take(data: PyTree, order: Array, i: Array) -> Batch:
         chosen = jax.lax.dynamic_slice_in_dim(order, i * batch, batch)
@@ -96,4 +96,4 @@ def _windows(config: Config, splits: Splits) -> Feed:
     def take(data: PyTree, plan: PyTree, i: Array) -> Batch:
         return Batch(data.inputs[i], data.targets[i])
 
-    return Feed(len(inputs), batch, data, lambda data, epoch: (), take, lambda key, raw: raw)
+    return Feed(len(inputs), batch, data, lambda data, epoch, seed: (), take, lambda key, raw: raw)

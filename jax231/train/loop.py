@@ -1,22 +1,26 @@
 """The loop of a training run: chunks of compiled steps, records, checkpoints, and the ways in which it ends."""
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax231.core.checks import require
 from jax231.core.types import PyTree
-from jax231.train import environment, evaluate, failure, step
+from jax231.train import environment, evaluate, failure, members, snapshots, step
 from jax231.train import folder as folders
 from jax231.train import splits as data
 from jax231.train.checkpoint import CheckpointError, Checkpoints
 from jax231.train.config import Config
-from jax231.train.evaluate import Scores
+from jax231.train.evaluate import Scores, Together
 from jax231.train.interrupt import Interrupted, deferred
+from jax231.train.judge import Judge, numbers, whole
 from jax231.train.log import Log, finite
 from jax231.train.state import TrainState
 
@@ -65,11 +69,15 @@ class Silent:
 
 
 class Result(NamedTuple):
-    """A run that came to its end: its last state, and how it does on the splits that there are."""
+    """A run that came to its end: its last state, and how it does on the splits that there are.
+
+    Several members or snapshots predict together: `together` has what each scores alone, by the names of the splits.
+    """
 
     train: TrainState
     validation: Scores | None
     test: Scores | None
+    together: Mapping[str, Together] = MappingProxyType({})
 
 
 def train(
@@ -101,6 +109,8 @@ def train(
         folders.require_same(folder, config)
     found = data.load(config, data_dir) if splits is None else splits
     task = step.assemble(config, found)
+    one = config.members == 1 or devices == 1
+    require(one, "train", "one device for several members", devices=devices, members=config.members)
     with ExitStack() as stack:
         request = stack.enter_context(deferred(f"Interrupted. Go on with: {_again(folder)}"))
         if not resume:
@@ -136,10 +146,11 @@ class _Loop:
         self.data: PyTree = task.feed.data
         place, self._spread = _placing(devices)
         self.data = self._spread(self.data)
-        self.advance = jax.jit(step.advance(task, place))
-        self.evaluated = jax.jit(lambda train: step.evaluated(task.config, train))
+        self.advance = jax.jit(members.advance(task, place))
+        self.snapped = jax.jit(lambda train: members.snapped(task.config, train))
+        self.snapshots = snapshots.steps(task.config, task.feed.steps)
         self.expected = task.network.entry.expected_start(len(splits.classes))
-        self.evaluate = evaluate.program(task.config, task.network, splits)
+        self.judge = Judge(task, splits)
         self._weights: PyTree = None
         self.chunk = self._environment(devices, deterministic, chunk)
 
@@ -149,13 +160,12 @@ class _Loop:
         """The newest checkpoint, or the state before the first step."""
         config, steps, batch = self.task.config, self.task.feed.steps, self.task.feed.batch
         if self._weights is None and config.initial is not None and not self.checkpoints.kept():
-            from jax231.train import transfer
-
-            self._weights = transfer.initial(config, self.task.network, self.watcher.note)
-        like = jax.eval_shape(lambda: step.begin(config, self.task.network, steps, batch))
+            self._weights = members.transferred(config, self.task.network, self.watcher.note)
+        like = jax.eval_shape(lambda: members.begin(config, self.task.network, steps, batch))
         train = self.checkpoints.newest(like)
         if train is None:
-            train = jax.jit(lambda weights: step.begin(config, self.task.network, steps, batch, weights))(self._weights)
+            begin = jax.jit(lambda weights: members.begin(config, self.task.network, steps, batch, weights))
+            train = begin(self._weights)
         return self._spread(train)
 
     def _environment(self, devices: int, deterministic: bool, chunk: int | None) -> int:
@@ -194,16 +204,18 @@ class _Loop:
         while done < total:
             first = done % feed.steps
             last = min(first + self.chunk, feed.steps)
+            last = min([last, *(at - done + first for at in self.snapshots if at > done)])
             begin = time.perf_counter()
             before, train = train, jax.block_until_ready(self.advance(train, self.data, jnp.asarray(last)))
             took = time.perf_counter() - begin
             done, seconds = done + last - first, seconds + took
             self._require_sound(before, train, first, last)
             self._record_chunk(train, first, last, took)
+            if done in self.snapshots:
+                train = self.snapped(train)
             scores = None
             if last == feed.steps:
-                params, state = self.evaluated(train)
-                scores = None if held_out is None else self.evaluate(params, state, held_out)
+                scores = None if held_out is None else self.judge.now(train, held_out)
                 self._record_epoch(train, scores, seconds)
                 seconds = 0.0
             if request.asked or time.monotonic() - saved >= self.save_seconds:
@@ -213,20 +225,22 @@ class _Loop:
                 self._leave(done)
         return self._end(train, scores)
 
-    def _end(self, train: TrainState, scores: Scores | None) -> Result:
+    def _end(self, train: TrainState, scores: Scores | Together | None) -> Result:
         self.checkpoints.save(int(train.step), train, self._score(scores))
         if not self._saved(int(train.step)):
             raise CheckpointError(
                 f"{self.folder}: expected room for the last checkpoint; make some and go on by --resume {self.folder}"
             )
-        params, state = self.evaluated(train)
-        if scores is None and self.splits.validation is not None:
-            scores = self.evaluate(params, state, self._laid(self.splits.validation))
-        test = None
-        if self.splits.test is not None:
-            test = self.evaluate(params, state, self._laid(self.splits.test))
-            self.log.append({"kind": "test", "step": int(train.step), **_numbers("test", test)})
-        return Result(train, scores, test)
+        found: dict[str, Scores | Together] = {}
+        for split in ("validation", "test"):
+            part = getattr(self.splits, split)
+            if part is not None:
+                known = scores if split == "validation" and not self.snapshots else None
+                found[split] = known or self.judge.last(train, self._laid(part))
+        if "test" in found:
+            self.log.append({"kind": "test", "step": int(train.step), **numbers("test", found["test"])})
+        several = {split: one for split, one in found.items() if isinstance(one, Together)}
+        return Result(train, whole(found.get("validation")), whole(found.get("test")), several)
 
     def _leave(self, done: int) -> None:
         """End by a signal, saved if the disk allowed it."""
@@ -240,7 +254,9 @@ class _Loop:
 
     def _require_sound(self, before: TrainState, train: TrainState, first: int, last: int) -> None:
         """Stop where the loss exploded or a number is not finite."""
-        if failure.finite(train, first, last):
+        if self.task.config.members > 1:
+            reason = members.failed(self.task, before, train, self.data, self.splits, (first, last))
+        elif failure.finite(train, first, last):
             reason = failure.explosion(train, last, self.expected)
         else:
             reason = failure.locate(self.task, self.advance, before, self.data, last)
@@ -253,9 +269,13 @@ class _Loop:
     def _laid(self, part: Any) -> Any:
         return None if part is None else self._spread(evaluate.laid_out(self.task.config, self.splits, part))
 
-    def _score(self, scores: Scores | None) -> float | None:
-        """What makes a checkpoint the best: overlap of areas, else the share of right answers; of a text minus loss."""
-        if scores is None:
+    def _score(self, found: Scores | Together | None) -> float | None:
+        """What makes a checkpoint the best: overlap of areas, else the share of right answers; of a text minus loss.
+
+        None makes the newest the best, where snapshots are collected.
+        """
+        scores = whole(found)
+        if scores is None or self.snapshots:
             return None
         if self.splits.stats is None:
             return -scores.loss
@@ -271,26 +291,31 @@ class _Loop:
         self.log.append(record)
         self.watcher.chunk(record)
 
-    def _record_epoch(self, train: TrainState, scores: Scores | None, seconds: float) -> None:
+    def _record_epoch(self, train: TrainState, scores: Scores | Together | None, seconds: float) -> None:
         record = {"kind": "epoch", **self._means(train, 0, self.task.feed.steps), "seconds": seconds}
         if scores is not None:
-            record |= _numbers("validation", scores)
+            record |= numbers("validation", scores)
         self.log.append(record)
         self.watcher.epoch(record)
 
     def _means(self, train: TrainState, first: int, last: int) -> dict[str, Any]:
-        losses, accuracies = (np.asarray(x, np.float64)[first:last] for x in (train.losses, train.accuracies))
+        losses, accuracies = (np.asarray(x, np.float64)[..., first:last] for x in (train.losses, train.accuracies))
         done = int(train.step)
-        return {
+        record = {
             "step": done,
             "epoch": -(-done // self.task.feed.steps),
             "loss": finite(losses.mean()),
             "accuracy": finite(accuracies.mean()),
         }
+        if self.task.config.members > 1:
+            record |= {f"{name}_members": [finite(x) for x in values.mean(-1)]
+                       for name, values in (("loss", losses), ("accuracy", accuracies))}  # fmt: skip
+        return record
 
     def _examples(self) -> int:
-        """Images a step, or characters."""
-        return self.task.feed.batch * (self.task.config.length if self.splits.stats is None else 1)
+        """Images a step of all members, or characters."""
+        each = self.task.config.length if self.splits.stats is None else 1
+        return self.task.config.members * self.task.feed.batch * each
 
 
 def _again(folder: Path) -> str:
@@ -305,8 +330,3 @@ def _placing(devices: int) -> tuple[step.Place, Any]:
 
     mesh = several.mesh(devices or None)
     return (lambda batch: several.spread(batch, mesh)), (lambda values: several.replicate(values, mesh))
-
-
-def _numbers(split: str, scores: Scores) -> dict[str, Any]:
-    """The scores as fields of a record, ``validation_loss`` and so on."""
-    return {f"{split}_{name}": x for name, x in scores._asdict().items() if x is not None and name != "examples"}

@@ -36,7 +36,7 @@ def rate(config: Config, epoch_steps: int) -> Any:
         "step": lambda: schedules.milestones(size, [share * steps for share in config.drops], DROP),
         "exponential": lambda: _exponential(size, steps),
         "inverse_time": lambda: schedules.inverse_time(size, (1 / LAST - 1) / steps),
-        "warm_restarts": lambda: schedules.warm_restarts(size, epoch_steps),
+        "warm_restarts": lambda: schedules.warm_restarts(size, config.cycle * epoch_steps, config.growth),
         "one_cycle": lambda: schedules.one_cycle(size, steps),
     }[config.schedule]()
     return schedules.warm_up(after, warmup) if warmup else after

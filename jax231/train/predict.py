@@ -9,7 +9,8 @@ from jaxtyping import Float, Num
 
 from jax231.core.checks import require
 from jax231.data.folders import read_image
-from jax231.train.feed import preprocessed
+from jax231.data.views import Views
+from jax231.train import answers
 from jax231.train.run import Run
 
 BATCH = 256
@@ -18,27 +19,48 @@ BATCH = 256
 
 def probabilistic(run: Run) -> bool:
     """Whether the model's scores are logarithms of probabilities, as those of a cross entropy are."""
-    return "cross_entropy" in run.entry.loss
+    return run.entry.probabilistic
 
 
-def predict(run: Run, images: Num[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n k"]:
+def predict(run: Run, images: Num[np.ndarray, "n h w c"], views: Views | None = None) -> Float[np.ndarray, "n k"]:
     """The probability of each class for each image; of a support vector machine the scores.
 
-    Raises: ValueError for images of another shape than the run's, and for models of text or of pixels.
+    A run of several members gives the mean of what they say, each averaged over `views` of an image where asked.
+
+    Raises: ValueError for images of another shape than the run's, for models of text or of pixels, and as
+            `answers.viewed`.
+    """
+    return np.mean(each(run, images, views), 0)
+
+
+def each(
+    run: Run, images: Num[np.ndarray, "n h w c"], views: Views | None = None, *, plain: bool = False
+) -> Float[np.ndarray, "members n k"]:
+    """What each member of the run says, as `predict`; with `plain` by its parameters without the average.
+
+    Raises: as `predict`; ValueError for `plain` of a run that keeps no average.
     """
     require(run.stats is not None, "predict", "a run on images", model=run.entry.name)
     require("mean_iou" not in run.entry.metrics, "predict", "a model with one class an image", model=run.entry.name)
     require(len(images) > 0, "predict", "at least one image", images=images)
     require(images.shape[1:] == run.shape, "predict", f"images {run.shape}", images=images.shape)
 
+    answer = answers.plain(run.network, run.stats)
+    if views is not None:
+        answer = answers.viewed(answer, run.entry, views)
+
     @jax.jit
     def scores(params, state, images):
-        outputs, _ = run.model.apply(params, state, preprocessed(run.stats)(images), train=False)
-        found = run.entry.scores(outputs)
+        found = run.entry.scores(answer(params, state, images))
         return jax.nn.softmax(found) if probabilistic(run) else found
 
-    parts = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
-    return np.concatenate([np.asarray(scores(run.params, run.state, jnp.asarray(part))) for part in parts])
+    parts = [jnp.asarray(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+    found = []
+    for member in run.members:
+        require(not plain or member.plain is not None, "predict", "a run that keeps an average", ema=run.config.ema)
+        params, state = member.plain if plain and member.plain else (member.params, member.state)
+        found.append(np.concatenate([np.asarray(scores(params, state, part)) for part in parts]))
+    return np.stack(found)
 
 
 def read(run: Run, path: Path) -> Num[np.ndarray, "h w c"]:

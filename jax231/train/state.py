@@ -15,7 +15,10 @@ class TrainState(NamedTuple):
     together, ``(params, state)``. `carry` is what a recurrent network carries from one window of a text to the next,
     None for other models. `key` never changes; step n draws from ``fold_in(key, n)``. `losses` and `accuracies` are
     those of the steps of the present epoch so far, the rest being left from the one before; `start` is the first loss
-    of the run.
+    of the run. `snapshots`, where the run keeps some, are parameters and model state at the ends of its last cycles,
+    ``(params, state)`` with an axis for them, the newest last.
+
+    Of a run of several members every array but `step` has a first axis for them.
     """
 
     step: Int[Array, ""]
@@ -25,6 +28,7 @@ class TrainState(NamedTuple):
     average: Average | None
     carry: PyTree
     key: Key
-    start: Float[Array, ""]
-    losses: Float[Array, "steps"]
-    accuracies: Float[Array, "steps"]
+    start: Float[Array, "*members"]
+    losses: Float[Array, "*members steps"]
+    accuracies: Float[Array, "*members steps"]
+    snapshots: PyTree = None

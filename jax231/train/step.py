@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from jax231.core.types import Batch, Key, PyTree
+from jax231.core.types import Batch, Key, PyTree, Scalar
 from jax231.models.char_rnn import zero_carry
 from jax231.optim import average, catalog
 from jax231.train import feed as feeds
 from jax231.train import network as networks
-from jax231.train import optimizer
+from jax231.train import optimizer, snapshots
 from jax231.train.config import Config
 from jax231.train.feed import Feed
 from jax231.train.network import Network
@@ -59,12 +59,15 @@ def assemble(config: Config, splits: Splits) -> Task:
     return Task(config, network, feed, optimizer.build(config, feed.steps))
 
 
-def begin(config: Config, network: Network, steps: int, batch: int, weights: PyTree = None) -> TrainState:
+def begin(
+    config: Config, network: Network, steps: int, batch: int, weights: PyTree = None, seed: Scalar | None = None
+) -> TrainState:
     """The state before the first step of epochs of so many steps: a function of the seed, and of `weights`.
 
-    `weights`, where given, are the parameters and the model state to start from.
+    `weights`, where given, are the parameters and the model state to start from; `seed` takes the place of the
+    configuration's and may be traced.
     """
-    key_params, key = jax.random.split(jax.random.key(config.seed))
+    key_params, key = jax.random.split(jax.random.key(config.seed if seed is None else seed))
     params, state = network.model.init(key_params) if weights is None else weights
     empty = jnp.zeros(steps, jnp.float32)
     return TrainState(
@@ -78,6 +81,7 @@ def begin(config: Config, network: Network, steps: int, batch: int, weights: PyT
         start=jnp.full((), jnp.nan, jnp.float32),
         losses=empty,
         accuracies=empty,
+        snapshots=snapshots.room(config.snapshots, (params, state)),
     )
 
 
@@ -190,18 +194,19 @@ def dressed(task: Task, train: TrainState, raw: Batch) -> tuple[Batch, Key]:
     return task.feed.dress(key_dress, raw), key_masks
 
 
-def advance(task: Task, place: Place = lambda batch: batch) -> Callable[[TrainState, PyTree, Array], TrainState]:
-    """``run(state, data, last) -> state``: the steps of one epoch up to `last`, counted within the epoch.
+def advance(task: Task, place: Place = lambda batch: batch) -> Callable[..., TrainState]:
+    """``run(state, data, last, seed) -> state``: the steps of one epoch up to `last`, counted within the epoch.
 
     It goes on from where the state is. `last` is traced: one compiled program does an epoch whole or in parts of any
-    length, and the bits do not depend on the parts. `place` lays a batch over devices.
+    length, and the bits do not depend on the parts. `seed` orders the examples, by itself that of the configuration.
+    `place` lays a batch over devices.
     """
 
     step, feed = make_step(task), task.feed
 
-    def run(train: TrainState, data: PyTree, last: Array) -> TrainState:
+    def run(train: TrainState, data: PyTree, last: Array, seed: Scalar = task.config.seed) -> TrainState:
         epoch, first = jnp.divmod(train.step, feed.steps)
-        plan = feed.plan(data, epoch)
+        plan = feed.plan(data, epoch, seed)
         fresh = first_carry(task.config, task.network, feed.batch)
         train = train._replace(carry=jax.tree.map(lambda x, zero: jnp.where(first == 0, zero, x), train.carry, fresh))
 

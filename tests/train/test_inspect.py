@@ -16,7 +16,7 @@ from jax231.train.evaluate import laid_out, program
 from jax231.train.inspect import first_layer, inspect, judge, learned_by, rates_of
 from jax231.train.loop import train
 from jax231.train.optimizer import rate
-from jax231.train.run import Run
+from jax231.train.run import Member, Run
 from jax231.train.splits import Splits
 from tests import runs
 
@@ -57,7 +57,7 @@ def drawn():
             params, state = jax.jit(network.model.init)(jax.random.key(0))
             params = jax.tree.map(lambda x: 3 * x, params)  # more decided
             facts = (splits.stats, splits.shape, splits.classes, 0)
-            made[model] = Run(Path("none"), config, network, params, state, *facts), splits
+            made[model] = Run(Path("none"), config, network, (Member("", params, state),), *facts), splits
         return made[model]
 
     return make

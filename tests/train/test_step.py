@@ -101,7 +101,7 @@ def test_a_chunked_epoch_is_an_unchunked_one():
 def test_epochs_have_different_orders_and_the_last_partial_batch_is_left_out():
     task = step.assemble(runs.config(), runs.images(43))
     assert task.feed.steps == 5
-    orders = [np.asarray(task.feed.plan(task.feed.data, jnp.asarray(epoch))) for epoch in (0, 1, 0)]
+    orders = [np.asarray(task.feed.plan(task.feed.data, jnp.asarray(epoch), 0)) for epoch in (0, 1, 0)]
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(43))
     assert not np.array_equal(orders[0], orders[1])
     np.testing.assert_array_equal(orders[0], orders[2])
