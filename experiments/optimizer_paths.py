@@ -4,7 +4,9 @@
 
 The functions are the course's badly conditioned quadratic, Rosenbrock's valley, a saddle, and the quadratic with noise
 in its gradient. Every optimizer takes the same number of steps from the same point, with the best of its settings on a
-log-spaced grid (by the mean value along the way, so that a fast one wins over one that only ends low). Writes
+log-spaced grid (by the mean value along the way, so that a fast one wins over one that only ends low). A way is made of
+the points at which an optimizer is evaluated, for the schedule-free one its running mean. Muon and SOAP are left out,
+since they treat the matrices among the parameters and leave a vector to Adam. Writes
 ``experiments/results/optimizer-paths-<function>.png`` and ``optimizer-paths.gif``.
 """
 
@@ -30,6 +32,7 @@ from jax231.search.grid import log_grid
 HERE = Path(__file__).resolve().parent
 ORDERS = {1: "first order", 2: "second order"}
 HANDED = {"value_fn", "outputs_fn", "outputs_loss"}  # no examples, residuals or layers here
+SAME = {"muon": "nadam", "soap": "adam"}  # what they are for two variables, which are no matrix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +114,7 @@ def walk(landscape: Landscape, entry: catalog.Entry, config: Config) -> Path2D:
             outputs = {"outputs_fn": lambda x: x, "outputs_loss": value_fn}  # then Gauss-Newton's matrix is the Hessian
             update, state = tx.update(grad, state, x, **evaluated, **outputs)
             x = x + update
-            return (x, state), x
+            return (x, state), entry.evaluation_params(state, x)
 
         return jnp.concatenate([start[None], jax.lax.scan(step, (start, tx.init(start)), noises)[1]])
 
@@ -145,6 +148,12 @@ def colours(paths: list[Path2D]) -> dict[str, tuple[float, ...]]:
     return {path.entry.name: map_(i) for i, path in enumerate(paths)}
 
 
+def widths(paths: list[Path2D]) -> dict[str, float]:
+    """Of lines that are drawn in this order: where several take one way, all of them can be seen."""
+    names = [path.entry.name for path in paths]
+    return dict(zip(names, np.linspace(2.5, 0.8, len(names)), strict=True))
+
+
 def picture(landscape: Landscape, paths: list[Path2D], file: Path) -> None:
     """Both orders side by side; the legend says with which setting."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 6), layout="constrained", sharey=True)
@@ -154,7 +163,8 @@ def picture(landscape: Landscape, paths: list[Path2D], file: Path) -> None:
         for path in own:
             colour = colours(own)[path.entry.name]
             label = f"{path.entry.title}, {path.entry.setting} {path.setting:.2g}"
-            ax.plot(*path.points.T, "-", color=colour, linewidth=1.2, marker=".", markersize=3, label=label)
+            width = widths(own)[path.entry.name]
+            ax.plot(*path.points.T, "-", color=colour, linewidth=width, marker=".", markersize=width + 1.5, label=label)
         ax.set_title(title, fontsize=10)
         ax.legend(fontsize=6.5, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=2, frameon=False)
     steps = len(paths[0].points) - 1
@@ -166,7 +176,7 @@ def picture(landscape: Landscape, paths: list[Path2D], file: Path) -> None:
 def animate(paths: dict[str, list[Path2D]], config: Config, file: Path) -> None:
     """All functions and both orders, the optimizers moving step by step."""
     lands = landscapes(config.noise)
-    figure, axes = plt.subplots(2, len(lands), figsize=(13, 6), layout="constrained")
+    figure, axes = plt.subplots(2, len(lands), figsize=(15, 6), layout="constrained")
     lines = []
     for column, landscape in enumerate(lands):
         for row, (order, title) in enumerate(ORDERS.items()):
@@ -176,11 +186,12 @@ def animate(paths: dict[str, list[Path2D]], config: Config, file: Path) -> None:
             own = [path for path in paths[landscape.name] if path.entry.order == order]
             for path in own:
                 colour = colours(own)[path.entry.name]
-                (line,) = ax.plot([], [], "-", color=colour, linewidth=1, label=path.entry.title)
+                width = widths(own)[path.entry.name]
+                (line,) = ax.plot([], [], "-", color=colour, linewidth=width, label=path.entry.title)
                 (head,) = ax.plot([], [], "o", color=colour, markersize=4)
                 lines.append((line, head, path.points))
-            if column == 0:
-                ax.legend(fontsize=5, loc="lower left", framealpha=0.8)
+            if column == len(lands) - 1:
+                ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
 
     def show(frame: int) -> list:
         last = round(frame * config.steps / (config.frames - 1))
@@ -198,7 +209,7 @@ def main(config: Annotated[Config, cyclopts.Parameter(name="*")] = Config()) -> 
     """Draw the trajectories of every optimizer of the catalog that a function of two variables is enough for."""
     config.folder.mkdir(parents=True, exist_ok=True)
     paths: dict[str, list[Path2D]] = {}
-    entries = [entry for entry in catalog.ENTRIES if set(entry.needs) <= HANDED]
+    entries = [entry for entry in catalog.ENTRIES if set(entry.needs) <= HANDED and entry.name not in SAME]
     for landscape in landscapes(config.noise):
         paths[landscape.name] = [walk(landscape, entry, config) for entry in entries]
         file = config.folder / f"optimizer-paths-{landscape.name}.png"

@@ -16,8 +16,8 @@ from jax231.optim import catalog
 ProblemName = Literal["softmax", "svm", "two_layer", "two_layer_tanh", "convnet"]
 OptimizerName = Literal[
     "sgd", "momentum", "nesterov", "nesterov_lookahead", "adagrad", "rmsprop", "adam", "adamw", "nadam", "lion", "muon",
-    "schedule_free", "newton", "saddle_free_newton", "newton_cg", "newton_cg_trust", "gauss_newton", "natural_gradient",
-    "empirical_natural_gradient", "bfgs", "sr1", "lbfgs",
+    "shampoo", "soap", "schedule_free", "newton", "saddle_free_newton", "newton_cg", "newton_cg_trust", "gauss_newton",
+    "natural_gradient", "empirical_natural_gradient", "bfgs", "sr1", "lbfgs",
 ]  # fmt: skip
 """The entries of `optim.catalog` that need no more than `HANDED`."""
 
