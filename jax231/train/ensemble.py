@@ -8,6 +8,7 @@ from jaxtyping import Float, Num
 
 from jax231.core.checks import require
 from jax231.core.types import Batch
+from jax231.data.stream import ImageFiles
 from jax231.train import predict as single
 from jax231.train.run import Run
 
@@ -24,7 +25,7 @@ class Gain(NamedTuple):
         return float(np.mean(self.members))
 
 
-def predict(runs: Sequence[Run], images: Num[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n k"]:
+def predict(runs: Sequence[Run], images: Num[np.ndarray, "n h w c"] | ImageFiles) -> Float[np.ndarray, "n k"]:
     """The mean over runs of the probability of each class for each image.
 
     Raises: ValueError for no run, runs of different classes or images, and models whose scores are no probabilities.
@@ -46,7 +47,7 @@ def gain(runs: Sequence[Run], part: Batch) -> Gain:
     return Gain(tuple(map(share, each)), share(np.mean(each, 0)))
 
 
-def _each(runs: Sequence[Run], images: Num[np.ndarray, "n h w c"]) -> list[np.ndarray]:
+def _each(runs: Sequence[Run], images: Num[np.ndarray, "n h w c"] | ImageFiles) -> list[np.ndarray]:
     require(len(runs) > 0, "ensemble", "at least one run", runs=len(runs))
     for run in runs:
         same = run.classes == runs[0].classes and run.shape == runs[0].shape

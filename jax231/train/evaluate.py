@@ -9,8 +9,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jax231.core.types import Batch, PyTree
+from jax231.data.stream import ImageFiles, Judging
 from jax231.functional.losses import softmax_cross_entropy
 from jax231.functional.metrics import confusion_matrix
+from jax231.train import streamed
 from jax231.train.config import Config
 from jax231.train.feed import preprocessed
 from jax231.train.network import Network
@@ -42,7 +44,10 @@ class Sums(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A split on the device as `program` reads it: images and labels, or windows of a text; and how many there are."""
+    """A split on the device as `program` reads it: images and labels, or windows of a text; and how many there are.
+
+    Of images that are streamed `data` is the source of their batches, and damaged ones are counted, too.
+    """
 
     data: PyTree
     count: int
@@ -53,6 +58,8 @@ Evaluate = Callable[[PyTree, PyTree, Part], Scores]
 
 def laid_out(config: Config, splits: Splits, part: Batch) -> Part:
     """A split on the device; a text in pieces that are read side by side, window by window."""
+    if isinstance(part.inputs, ImageFiles):
+        return Part(Judging(part.inputs, part.targets, BATCH), len(part.inputs))
     if splits.stats is not None:
         return Part((jnp.asarray(part.inputs), jnp.asarray(part.targets)), len(part.inputs))
     codes = np.asarray(part.inputs)
@@ -70,24 +77,47 @@ def laid_out(config: Config, splits: Splits, part: Batch) -> Part:
 
 def program(config: Config, network: Network, splits: Splits) -> Evaluate:
     """``evaluate(params, state, part) -> scores``, compiled once for parts of one size."""
-    sums = jax.jit((_text if splits.stats is None else _images)(config, network, splits))
+    judge = None if splits.stats is None else _judge(config, network, splits)
+    sums = jax.jit(_text(config, network, splits) if judge is None else _images(judge))
+    single = None if judge is None else jax.jit(judge)
 
     def evaluate(params: PyTree, state: PyTree, part: Part) -> Scores:
-        found = jax.tree.map(np.asarray, sums(params, state, part.data))
+        count = part.count
+        if isinstance(part.data, Judging):
+            assert single is not None, "images are judged batch by batch"
+            found, count = streamed.judged(lambda *batch: single(params, state, *batch), part.data)
+        else:
+            found = jax.tree.map(np.asarray, sums(params, state, part.data))
         return Scores(
-            float(found.loss.sum(dtype=np.float64) / part.count),
-            float(found.hits.sum(dtype=np.float64) / part.count),
-            part.count,
+            float(found.loss.sum(dtype=np.float64) / count),
+            float(found.hits.sum(dtype=np.float64) / count),
+            count,
             None if found.confusion is None else _mean_iou(found.confusion.sum(0)),
         )
 
     return evaluate
 
 
-def _images(config: Config, network: Network, splits: Splits) -> Callable[..., Sums]:
-    """Batches of images; the last one reaches back into the one before, whose examples then weigh nothing."""
+def _judge(config: Config, network: Network, splits: Splits) -> Callable[..., Sums]:
+    """``judge(params, state, images, targets, weight)``: the sums over images, each as often as it weighs."""
     plain, classes = preprocessed(splits.stats), len(splits.classes)
     overlap = "mean_iou" in network.entry.metrics
+
+    def judge(params: PyTree, state: PyTree, images: Array, targets: Array, weight: Array) -> Sums:
+        outputs, _ = network.model.apply(params, state, plain(images), train=False)
+        matrix = None
+        if overlap:
+            found = jnp.argmax(network.entry.scores(outputs), -1)
+            pixels = jnp.broadcast_to(weight.reshape(-1, *[1] * (targets.ndim - 1)), targets.shape)
+            matrix = confusion_matrix(found, targets, classes, weight=pixels)
+        losses, hits = network.losses(outputs, targets), network.hits(outputs, targets)
+        return Sums(jnp.sum(weight * losses), jnp.sum(weight * hits), matrix)
+
+    return judge
+
+
+def _images(judge: Callable[..., Sums]) -> Callable[..., Sums]:
+    """Batches of images; the last one reaches back into the one before, whose examples then weigh nothing."""
 
     def sums(params: PyTree, state: PyTree, data: PyTree) -> Sums:
         count = len(data[0])
@@ -97,14 +127,7 @@ def _images(config: Config, network: Network, splits: Splits) -> Callable[..., S
             at = jnp.minimum(i * size, count - size)
             images, targets = (jax.lax.dynamic_slice_in_dim(x, at, size) for x in data)
             weight = (at + jnp.arange(size) >= i * size).astype(jnp.float32)
-            outputs, _ = network.model.apply(params, state, plain(images), train=False)
-            matrix = None
-            if overlap:
-                found = jnp.argmax(network.entry.scores(outputs), -1)
-                pixels = jnp.broadcast_to(weight.reshape(-1, *[1] * (targets.ndim - 1)), targets.shape)
-                matrix = confusion_matrix(found, targets, classes, weight=pixels)
-            losses, hits = network.losses(outputs, targets), network.hits(outputs, targets)
-            return Sums(jnp.sum(weight * losses), jnp.sum(weight * hits), matrix)
+            return judge(params, state, images, targets, weight)
 
         return jax.lax.map(one, jnp.arange(-(-count // size)))
 

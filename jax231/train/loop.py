@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax231.core.types import PyTree
-from jax231.train import environment, evaluate, failure, step
+from jax231.train import environment, evaluate, failure, step, streamed
 from jax231.train import folder as folders
 from jax231.train import splits as data
 from jax231.train.checkpoint import CheckpointError, Checkpoints
-from jax231.train.config import Config
+from jax231.train.config import Config, StreamName
 from jax231.train.evaluate import Scores
 from jax231.train.interrupt import Interrupted, deferred
 from jax231.train.log import Log, finite
@@ -84,35 +84,49 @@ def train(
     deterministic: bool = False,
     save_seconds: float = SAVE_SECONDS,
     chunk: int | None = None,
+    stream: StreamName = "auto",
+    workers: int | None = None,
 ) -> Result:
     """Train as `config` says into `folder`, or go on with the run in it (`resume`) where its last checkpoint is.
 
     A resumed run ends with the bits of an undisturbed one, on the same device and with the same versions; whether they
     are the same is checked and said. `splits` are data of the caller's own in the place of those that `config` names;
     `devices` more than 1 spreads each batch over so many, 0 over all there are. `chunk` are the steps between two looks
-    at the clock (None: about two seconds' worth); the bits do not depend on it.
+    at the clock (None: about two seconds' worth); the bits do not depend on it. A folder of images is streamed as
+    `stream` says, or as the run in it did, decoded by so many `workers`; the bits do not depend on their number.
 
     Raises: FolderError for a folder that cannot be used; DivergedError for a loss that exploded or is not finite;
             Interrupted after Ctrl-C or SIGTERM, the run being saved; CheckpointError; ValueError and OSError for data
             and models as `splits.load` and `step.assemble` say.
     """
     folder, watcher = Path(folder), watcher or Silent()
+    begun = None
     if resume:
         folders.require_same(folder, config)
-    found = data.load(config, data_dir) if splits is None else splits
+        begun = folders.read_facts(folder) if (folder / "data.json").exists() else None
+    if splits is None:
+        stats = None if begun is None else folders.read_stats(folder)
+        if begun is not None and begun.streamed is not None:
+            stream = streamed.as_begun(begun.streamed, stream)
+        splits = data.load(config, data_dir, stream=stream, workers=workers, stats=stats)
+    found = splits
     task = step.assemble(config, found)
     with ExitStack() as stack:
         request = stack.enter_context(deferred(f"Interrupted. Go on with: {_again(folder)}"))
         if not resume:
             folders.prepare(folder, config)
         stack.enter_context(folders.locked(folder))
-        if (folder / "data.json").exists():
-            data.require_classes(folders.read_facts(folder).classes, found.classes)
+        if begun is not None:
+            data.require_classes(begun.classes, found.classes)
+            if begun.digests != found.digests:
+                watcher.note("The run goes on, but not bit for bit as it would have: the files of its data changed.")
         folders.write_facts(folder, found, task.feed.steps, task.feed.batch)
         checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints", watcher.note))
-        return _Loop(task, found, folder, watcher, checkpoints, devices, deterministic, save_seconds, chunk).run(
-            request
-        )
+        if found.reading is not None:
+            watcher.note(found.reading.note)
+        loop = _Loop(task, found, folder, watcher, checkpoints, devices, deterministic, save_seconds, chunk)
+        stack.callback(loop.supply.close)
+        return loop.run(request)
 
 
 class _Loop:
@@ -133,9 +147,8 @@ class _Loop:
         self.task, self.splits, self.folder, self.watcher = task, splits, folder, watcher
         self.checkpoints, self.save_seconds = checkpoints, save_seconds
         self.log = Log(folder / "metrics.jsonl", watcher.note)
-        self.data: PyTree = task.feed.data
-        place, self._spread = _placing(devices)
-        self.data = self._spread(self.data)
+        place, self._spread, deal = _placing(devices)
+        self.supply = streamed.supply(task.feed.data, self._spread, deal)
         self.advance = jax.jit(step.advance(task, place))
         self.evaluated = jax.jit(lambda train: step.evaluated(task.config, train))
         self.expected = task.network.entry.expected_start(len(splits.classes))
@@ -176,7 +189,7 @@ class _Loop:
         seconds = 0.0
         for _ in range(2):
             begin = time.perf_counter()
-            jax.block_until_ready(self.advance(train, self.data, jnp.asarray(first + 1)))
+            jax.block_until_ready(self.advance(train, self.supply.at(int(train.step)), jnp.asarray(first + 1)))
             seconds = time.perf_counter() - begin
         return int(max(1, min(self.task.feed.steps, CHUNK_SECONDS / seconds)))
 
@@ -195,7 +208,7 @@ class _Loop:
             first = done % feed.steps
             last = min(first + self.chunk, feed.steps)
             begin = time.perf_counter()
-            before, train = train, jax.block_until_ready(self.advance(train, self.data, jnp.asarray(last)))
+            before, train = train, jax.block_until_ready(self.supply.through(self.advance, train, first, last))
             took = time.perf_counter() - begin
             done, seconds = done + last - first, seconds + took
             self._require_sound(before, train, first, last)
@@ -226,6 +239,8 @@ class _Loop:
         if self.splits.test is not None:
             test = self.evaluate(params, state, self._laid(self.splits.test))
             self.log.append({"kind": "test", "step": int(train.step), **_numbers("test", test)})
+        if self.splits.reading is not None and (skipped := streamed.keep(self.splits.reading.damage, self.folder)):
+            self.watcher.note(f"Damaged images that were skipped: {skipped}, in {self.folder / streamed.FILE}")
         return Result(train, scores, test)
 
     def _leave(self, done: int) -> None:
@@ -243,7 +258,7 @@ class _Loop:
         if failure.finite(train, first, last):
             reason = failure.explosion(train, last, self.expected)
         else:
-            reason = failure.locate(self.task, self.advance, before, self.data, last)
+            reason = failure.locate(self.task, self.advance, before, self.supply.at, last)
         if reason is not None:
             self.log.append({"kind": "stopped", "step": int(before.step), "reason": reason})
             raise failure.DivergedError(f"{self.folder}: training stopped: {reason}")
@@ -251,7 +266,10 @@ class _Loop:
     # Records
 
     def _laid(self, part: Any) -> Any:
-        return None if part is None else self._spread(evaluate.laid_out(self.task.config, self.splits, part))
+        if part is None:
+            return None
+        laid = evaluate.laid_out(self.task.config, self.splits, part)
+        return laid if self.splits.streamed else self._spread(laid)
 
     def _score(self, scores: Scores | None) -> float | None:
         """What makes a checkpoint the best: overlap of areas, else the share of right answers; of a text minus loss."""
@@ -270,6 +288,8 @@ class _Loop:
         }
         self.log.append(record)
         self.watcher.chunk(record)
+        if self.splits.reading is not None:
+            streamed.keep(self.splits.reading.damage, self.folder)
 
     def _record_epoch(self, train: TrainState, scores: Scores | None, seconds: float) -> None:
         record = {"kind": "epoch", **self._means(train, 0, self.task.feed.steps), "seconds": seconds}
@@ -297,14 +317,18 @@ def _again(folder: Path) -> str:
     return f"jax231 train --resume {folder}"
 
 
-def _placing(devices: int) -> tuple[step.Place, Any]:
-    """How a batch is spread over devices, and how everything else is laid out on them."""
+def _placing(devices: int) -> tuple[step.Place, Any, Any]:
+    """How a batch is spread over devices within a step, how all else is laid out, how a batch comes from the host."""
     if devices == 1:
-        return (lambda batch: batch), (lambda values: values)
+        return (lambda batch: batch), (lambda values: values), jax.device_put
     from jax231.train import devices as several
 
     mesh = several.mesh(devices or None)
-    return (lambda batch: several.spread(batch, mesh)), (lambda values: several.replicate(values, mesh))
+    return (
+        (lambda batch: several.spread(batch, mesh)),
+        (lambda values: several.replicate(values, mesh)),
+        (lambda batch: several.deal(batch, mesh)),
+    )
 
 
 def _numbers(split: str, scores: Scores) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from jax231.core.checks import require
-from jax231.data.folders import read_image
+from jax231.data.decode import Form, read_image
+from jax231.data.stream import ImageFiles
 from jax231.train.feed import preprocessed
 from jax231.train.run import Run
 
@@ -21,7 +22,7 @@ def probabilistic(run: Run) -> bool:
     return "cross_entropy" in run.entry.loss
 
 
-def predict(run: Run, images: Num[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n k"]:
+def predict(run: Run, images: Num[np.ndarray, "n h w c"] | ImageFiles) -> Float[np.ndarray, "n k"]:
     """The probability of each class for each image; of a support vector machine the scores.
 
     Raises: ValueError for images of another shape than the run's, and for models of text or of pixels.
@@ -47,4 +48,5 @@ def read(run: Run, path: Path) -> Num[np.ndarray, "h w c"]:
     Raises: DataError for a file that is no image; OSError for one that cannot be opened.
     """
     require(len(run.shape) == 3, "predict", "a run on images", model=run.entry.name)
-    return read_image(path, (run.shape[0], run.shape[1]), run.shape[2])
+    height, width, channels = run.shape
+    return read_image(path, Form((height, width), channels, run.config.crop))
