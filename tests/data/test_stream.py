@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jax231.data import batches, stream
+from jax231.data.check import check_folder
 from jax231.data.decode import Form, read_image
 from jax231.data.errors import DataError
 from jax231.data.folders import list_folder
@@ -137,3 +138,17 @@ def test_another_size_is_never_skipped(damaged):
     photos.write(folder, 3, suffix=".jpg", side=8)
     with pytest.raises(DataError, match=r"expected an image \(6, 6\) as the first, or a size; found \(8, 8\)"):
         training(folder, skip=True).files.read(range(9))
+
+
+def test_a_folder_is_checked_to_the_last_file(damaged):
+    folder, _ = damaged
+    photos.write(folder / "train", 4)
+    photos.write(folder / "val", 3, side=8)
+    (folder / "val" / "b" / "001.png").write_bytes(b"text")
+    heard = []
+    report = check_folder(folder, 2, lambda done, total: heard.append((done, total)))
+    assert report.files == {"train": 4, "validation": 3}
+    assert (report.classes, report.smallest, report.largest) == (3, (6, 6), (8, 8))
+    assert heard == [(7, 7)]
+    assert list(report.bad) == ["val/b/001.png"]
+    assert "expected an image; found 4 bytes" in report.bad["val/b/001.png"]
