@@ -1,10 +1,11 @@
 """``jax231 data list | fetch | check``: which data sets are there, and how to get the others."""
 
 from pathlib import Path
+from typing import Any
 
 from cyclopts import App
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jax231.cli.listings import show
 
@@ -60,26 +61,53 @@ def fetch(name: str, *, data_dir: Path | None = None) -> None:
 
 
 @data.command
-def check(*names: str, json: bool = False, data_dir: Path | None = None) -> int:
-    """Check the files of data sets: structure and digests. Exit code 1 where one is missing or corrupt.
+def check(*names: str, json: bool = False, data_dir: Path | None = None, workers: int | None = None) -> int:
+    """Check the files of data sets: structure and digests; of a folder of images, that each can be decoded.
+
+    Exit code 1 where a file is missing or corrupt.
 
     Parameters
     ----------
     names
-        Data sets; default: all that come as files.
+        Data sets, or folders with one subfolder of images a class; default: all sets that come as files.
     json
         Print JSON.
     data_dir
         Folder with the official files; default: JAX231_DATA, else the user's cache.
+    workers
+        Threads that decode images; default: one a processor.
     """
     from jax231.data import sources
 
-    reports = [sources.check(name, data_dir) for name in names or sources.NAMES]
-    rows = [
-        {"set": report.name, "folder": report.folder, "usable": report.usable, **file._asdict()}
-        for report in reports
-        for file in report.files
-    ]
+    rows = []
+    for name in names or sources.NAMES:
+        if name not in sources.NAMES and ("/" in name or Path(name).is_dir()):
+            rows += _folder_rows(Path(name), workers)
+            continue
+        report = sources.check(name, data_dir)
+        place = {"set": report.name, "folder": report.folder, "usable": report.usable}
+        rows += [place | file._asdict() for file in report.files]
     columns = {"set": "data set", "name": "file", "status": "status", "note": "note"}
     show(rows, columns, json=json, title="Files")
-    return 0 if all(report.usable for report in reports) else 1
+    return 0 if all(row["usable"] for row in rows) else 1
+
+
+def _folder_rows(folder: Path, workers: int | None) -> list[dict[str, Any]]:
+    """A row for all images that can be decoded, and one for each of the others."""
+    from jax231.data.check import check_folder
+    from jax231.measure import machine
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(str(folder), total=None)
+        hear = lambda done, total: progress.update(task, completed=done, total=total)  # noqa: E731
+        report = check_folder(folder, machine.cores() if workers is None else workers, hear)
+    usable, count = not report.bad, sum(report.files.values())
+    splits = ", ".join(f"{number:,} {split}" for split, number in report.files.items())
+    ends = " to ".join(dict.fromkeys(f"{h}x{w}" for h, w in (report.smallest, report.largest)))
+    note = f"{splits}; {report.classes} classes; {ends}"
+    place = {"set": folder.name, "folder": str(folder), "usable": usable}
+    whole = {"name": f"{count - len(report.bad):,} images", "status": "found", "note": note}
+    return [place | whole, *(place | {"name": name, "status": "corrupt", "note": found}
+                             for name, found in report.bad.items())]  # fmt: skip

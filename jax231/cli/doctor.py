@@ -25,6 +25,7 @@ def doctor(
     arguments: dict[str, int | float | bool | str] | None = None,
     dropout: float | None = None,
     preprocess: str = "per_channel",
+    size: int | None = None,
     seed: int = 0,
     layers: bool = False,
     json: bool = False,
@@ -53,6 +54,8 @@ def doctor(
         Share of units that dropout silences, in models that have it.
     preprocess
         Preprocessing of images: none, mean_image, per_channel_mean, per_channel, standardize.
+    size
+        Pixels a side to which the images of a folder are resized; default: as they are.
     seed
         Seed of the first parameters.
     layers
@@ -68,7 +71,7 @@ def doctor(
 
     chosen: dict[str, Any] = {
         "model": model, "data": data, "optimizer": optimizer, "rate": rate, "batch": batch, "dropout": dropout,
-        "arguments": arguments or {}, "preprocess": preprocess, "seed": seed,
+        "arguments": arguments or {}, "preprocess": preprocess, "size": size, "seed": seed,
     }  # fmt: skip
     begin, console = time.monotonic(), Console(stderr=json)
     case = cases.of_config(Config(**chosen), EXAMPLES, data_dir)

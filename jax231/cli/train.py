@@ -16,7 +16,7 @@ from jax231.cli.ensemble import points
 from jax231.cli.listings import show
 from jax231.cli.views import NONE, Views
 from jax231.core.checks import require
-from jax231.train.config import TABLE, Config, from_toml, plain
+from jax231.train.config import TABLE, Config, StreamName, from_toml, plain
 
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
@@ -70,6 +70,8 @@ def train_(
     devices: int | None = None,
     deterministic: bool = False,
     save_seconds: float = 30.0,
+    stream: StreamName = "auto",
+    workers: int | None = None,
 ) -> None:
     """Train a model.
 
@@ -98,6 +100,11 @@ def train_(
         Let a GPU compute in the same order always, which is slower; CPUs do anyway.
     save_seconds
         Seconds between two checkpoints.
+    stream
+        Leave the images of a folder in their files and decode them batch by batch: where they are too large for memory
+        (auto), always or never.
+    workers
+        Threads that decode images; default: one a processor. The result does not depend on their number.
     """
     del config, recipe  # `_from_file` has read them
     from jax231.train import environment
@@ -118,7 +125,7 @@ def train_(
     with _watching(console, target if tensorboard else None) as watcher:
         result = run(
             choices, target, resume=resume is not None, data_dir=data_dir, watcher=watcher, devices=devices,
-            deterministic=deterministic, save_seconds=save_seconds,
+            deterministic=deterministic, save_seconds=save_seconds, stream=stream, workers=workers,
         )  # fmt: skip
     for split, scores in (("validation", result.validation), ("test", result.test)):
         if scores is not None:

@@ -8,7 +8,7 @@ from jax231.core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     modules=(
-        "batches", "catalog", "cifar", "dataset", "digits", "errors", "fetch", "folders", "idx", "locate", "pickles",
-        "preprocess", "sources", "splits", "text", "text_batches", "views",
+        "batches", "catalog", "check", "cifar", "dataset", "decode", "digits", "errors", "fetch", "folders", "idx",
+        "locate", "pickles", "preprocess", "sources", "splits", "stream", "text", "text_batches", "views",
     ),
 )  # fmt: skip

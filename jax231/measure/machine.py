@@ -23,10 +23,20 @@ def device() -> dict[str, Any]:
         "kind": local[0].device_kind,
         "count": len(local),
         "cpu": processor.name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "cores": cores(),
+        "memory_gb": round(memory() / 2**30, 1),
         "os": f"{platform.system()} {platform.release()}",
     }
+
+
+def cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory() -> int:
+    """The bytes of memory that the computer has."""
+    return psutil.virtual_memory().total
 
 
 def versions() -> dict[str, str]:

@@ -84,7 +84,7 @@ def of_config(config: Config, examples: int, data_dir: Path | None = None) -> Ca
 
     Raises: ValueError and MissingDataError as `splits.load` and `network.build`.
     """
-    splits = sets.load(config, data_dir)
+    splits = sets.load(config, data_dir, stream="auto")
     network = networks.build(config, splits.shape, len(splits.classes))
     if splits.stats is None:
         windows = _windows(splits.train.inputs, config.length, examples)

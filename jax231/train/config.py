@@ -22,6 +22,8 @@ PreprocessName = Literal["none", "mean_image", "per_channel_mean", "per_channel"
 AugmentName = Literal[
     "flip", "pad_crop", "resized_crop", "scale_jitter", "color_jitter", "lighting", "cutout"
 ]  # fmt: skip
+StreamName = Literal["auto", "always", "never"]
+CropName = Literal["none", "center", "random"]
 Value = int | float | bool | str | list[int]
 TABLE = "train"
 """The table of a TOML file that holds a configuration."""
@@ -110,6 +112,13 @@ class Config:
     size: int | None = None
     """Pixels a side to which the images of a folder are resized (None: as they are)."""
 
+    crop: CropName = "none"
+    """What is resized to `size` of an image in a folder: all of it (none), its centre (center), or (random) in training
+    a part of random area, ratio and place and else the centre."""
+
+    corrupt: Literal["refuse", "skip"] = "refuse"
+    """What becomes of damaged images in a folder: the run ends and names the first, or skips them and lists them."""
+
     validation: int | None = None
     """Training examples held out to validate on (None: the data set's number)."""
 
@@ -174,7 +183,7 @@ class Config:
         require(self.ema is None or 0 <= self.ema <= 1, "train", "ema within [0, 1]", ema=self.ema)
         require(self.clip is None or self.clip > 0, "train", "clip above 0", clip=self.clip)
         require(all(0 < share < 1 for share in self.drops), "train", "drops within (0, 1)", drops=self.drops)
-        for name in ("schedule", "preprocess", "precision"):
+        for name in ("schedule", "preprocess", "precision", "crop", "corrupt"):
             known = get_args(next(f.type for f in fields(self) if f.name == name))
             chosen = getattr(self, name)
             require(chosen in known, "train", f"{name} among {', '.join(known)}", **{name: chosen})
@@ -182,6 +191,8 @@ class Config:
         for name in ("examples", "length", "size"):
             number = getattr(self, name)
             require(number is None or number >= 1, "train", f"{name} of at least 1", **{name: number})
+        fits = self.crop == "none" or self.size is not None
+        require(fits, "train", "a size to which what is cut out is resized", crop=self.crop, size=self.size)
         require(self.validation is None or self.validation >= 0, "train", "validation of at least 0",
                 validation=self.validation)  # fmt: skip
 

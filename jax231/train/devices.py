@@ -27,10 +27,22 @@ def spread(batch: PyTree, mesh: Mesh) -> PyTree:
 
     Raises: ValueError for a batch that is no multiple of their number.
     """
+    return jax.lax.with_sharding_constraint(batch, _cut(batch, mesh))
+
+
+def deal(batch: PyTree, mesh: Mesh) -> PyTree:
+    """The batch from the host's memory, cut as by `spread`.
+
+    Raises: ValueError as `spread`.
+    """
+    return jax.device_put(batch, _cut(batch, mesh))
+
+
+def _cut(batch: PyTree, mesh: Mesh) -> NamedSharding:
     for x in jax.tree.leaves(batch):
         whole = x.shape[0] % mesh.size == 0
         require(whole, "devices", f"a batch that is a multiple of the {mesh.size} devices", batch=x.shape[0])
-    return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, P(AXIS)))
+    return NamedSharding(mesh, P(AXIS))
 
 
 def replicate(values: PyTree, mesh: Mesh) -> PyTree:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, Num
 
 from jax231.core.checks import require
 from jax231.core.types import Batch
+from jax231.data.stream import ImageFiles
 from jax231.data.views import Views
 from jax231.train import predict as single
 from jax231.train.run import Run
@@ -52,7 +53,7 @@ class Gain(NamedTuple):
 
 
 def predict(
-    runs: Sequence[Run], images: Num[np.ndarray, "n h w c"], views: Views | None = None
+    runs: Sequence[Run], images: Num[np.ndarray, "n h w c"] | ImageFiles, views: Views | None = None
 ) -> Float[np.ndarray, "n k"]:
     """The mean over all members of all runs of the probability of each class for each image.
 
@@ -98,7 +99,7 @@ def names(runs: Sequence[Run]) -> tuple[str, ...]:
 
 
 def _each(
-    runs: Sequence[Run], images: Num[np.ndarray, "n h w c"], views: Views | None, *, plain: bool = False
+    runs: Sequence[Run], images: Num[np.ndarray, "n h w c"] | ImageFiles, views: Views | None, *, plain: bool = False
 ) -> Float[np.ndarray, "members n k"]:
     require(len(runs) > 0, "ensemble", "at least one run", runs=len(runs))
     for run in runs:

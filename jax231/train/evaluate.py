@@ -10,10 +10,11 @@ from jaxtyping import Array, Float
 
 from jax231.core.checks import require
 from jax231.core.types import Batch, PyTree
+from jax231.data.stream import ImageFiles, Judging
 from jax231.data.views import Views
 from jax231.functional.losses import softmax_cross_entropy
 from jax231.functional.metrics import confusion_matrix
-from jax231.train import answers
+from jax231.train import answers, streamed
 from jax231.train.config import Config
 from jax231.train.network import Network
 from jax231.train.splits import Splits
@@ -63,7 +64,10 @@ class Sums(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A split on the device as `program` reads it: images and labels, or windows of a text; and how many there are."""
+    """A split on the device as `program` reads it: images and labels, or windows of a text; and how many there are.
+
+    Of images that are streamed `data` is the source of their batches, and damaged ones are counted, too.
+    """
 
     data: PyTree
     count: int
@@ -75,6 +79,8 @@ EvaluateTogether = Callable[[PyTree, PyTree, Part], Together]
 
 def laid_out(config: Config, splits: Splits, part: Batch) -> Part:
     """A split on the device; a text in pieces that are read side by side, window by window."""
+    if isinstance(part.inputs, ImageFiles):
+        return Part(Judging(part.inputs, part.targets, BATCH), len(part.inputs))
     if splits.stats is not None:
         return Part((jnp.asarray(part.inputs), jnp.asarray(part.targets)), len(part.inputs))
     codes = np.asarray(part.inputs)
@@ -95,22 +101,22 @@ def program(config: Config, network: Network, splits: Splits, views: Views | Non
 
     With `views` the scores are those of the mean of the probabilities that the model gives to views of an image.
     """
-    sums = jax.jit(_sums(config, network, splits, views, several=False))
+    taken = _taken(config, network, splits, views, several=False)
 
     def evaluate(params: PyTree, state: PyTree, part: Part) -> Scores:
-        return _scores(jax.tree.map(np.asarray, sums(params, state, part.data)), part.count)
+        return _scores(*taken(params, state, part))
 
     return evaluate
 
 
 def together(config: Config, network: Network, splits: Splits, views: Views | None = None) -> EvaluateTogether:
     """``evaluate(params, state, part)`` of parameters and states of several networks, with a first axis for them."""
-    sums = jax.jit(_sums(config, network, splits, views, several=True))
+    taken = _taken(config, network, splits, views, several=True)
 
     def evaluate(params: PyTree, state: PyTree, part: Part) -> Together:
-        found, count = jax.tree.map(np.asarray, sums(params, state, part.data)), len(jax.tree.leaves(params)[0])
+        (found, examples), count = taken(params, state, part), len(jax.tree.leaves(params)[0])
         each = [jax.tree.map(lambda x, i=i: x[:, i], found) for i in range(found.loss.shape[1])]
-        rows = [_scores(one, part.count) for one in each]
+        rows = [_scores(one, examples) for one in each]
         return Together(tuple(rows[:count]), (rows[0], *rows[count:]))
 
     return evaluate
@@ -125,22 +131,36 @@ def _scores(found: Sums, count: int) -> Scores:
     )
 
 
-def _sums(
+def _taken(
     config: Config, network: Network, splits: Splits, views: Views | None, *, several: bool
-) -> Callable[..., Sums]:
+) -> Callable[[PyTree, PyTree, Part], tuple[Sums, int]]:
+    """``taken(params, state, part)``: the sums, and over how many examples; those of a stream come batch by batch."""
     if splits.stats is None:
         require(views is None, "views", "a run on images", model=network.entry.name)
-        return _text(config, network, several=several)
+        return _whole(_text(config, network, several=several))
     answer = answers.plain(network, splits.stats)
     if views is not None:
         answer = answers.viewed(answer, network.entry, views)
     if several:
         answer = answers.together(answer, network.entry)
-    return _images(network, answer, len(splits.classes), several=several)
+    judge = _judge(network, answer, len(splits.classes), several=several)
+    whole, single = _whole(_images(judge)), jax.jit(judge)
+
+    def taken(params: PyTree, state: PyTree, part: Part) -> tuple[Sums, int]:
+        if isinstance(part.data, Judging):
+            return streamed.judged(lambda *batch: single(params, state, *batch), part.data)
+        return whole(params, state, part)
+
+    return taken
 
 
-def _images(network: Network, answer: answers.Answer, classes: int, *, several: bool) -> Callable[..., Sums]:
-    """Batches of images; the last one reaches back into the one before, whose examples then weigh nothing."""
+def _whole(sums: Callable[..., Sums]) -> Callable[[PyTree, PyTree, Part], tuple[Sums, int]]:
+    compiled = jax.jit(sums)
+    return lambda params, state, part: (jax.tree.map(np.asarray, compiled(params, state, part.data)), part.count)
+
+
+def _judge(network: Network, answer: answers.Answer, classes: int, *, several: bool) -> Callable[..., Sums]:
+    """``judge(params, state, images, targets, weight)``: the sums over images, each as often as it weighs."""
     overlap = "mean_iou" in network.entry.metrics
 
     def judged(outputs: PyTree, targets: Array, weight: Array) -> Sums:
@@ -152,7 +172,16 @@ def _images(network: Network, answer: answers.Answer, classes: int, *, several: 
         losses, hits = network.losses(outputs, targets), network.hits(outputs, targets)
         return Sums(jnp.sum(weight * losses), jnp.sum(weight * hits), matrix)
 
-    judge = jax.vmap(judged, in_axes=(0, None, None)) if several else judged
+    over_rows = jax.vmap(judged, in_axes=(0, None, None)) if several else judged
+
+    def judge(params: PyTree, state: PyTree, images: Array, targets: Array, weight: Array) -> Sums:
+        return over_rows(answer(params, state, images), targets, weight)
+
+    return judge
+
+
+def _images(judge: Callable[..., Sums]) -> Callable[..., Sums]:
+    """Batches of images; the last one reaches back into the one before, whose examples then weigh nothing."""
 
     def sums(params: PyTree, state: PyTree, data: PyTree) -> Sums:
         count = len(data[0])
@@ -162,7 +191,7 @@ def _images(network: Network, answer: answers.Answer, classes: int, *, several: 
             at = jnp.minimum(i * size, count - size)
             images, targets = (jax.lax.dynamic_slice_in_dim(x, at, size) for x in data)
             weight = (at + jnp.arange(size) >= i * size).astype(jnp.float32)
-            return judge(answer(params, state, images), targets, weight)
+            return judge(params, state, images, targets, weight)
 
         return jax.lax.map(one, jnp.arange(-(-count // size)))
 

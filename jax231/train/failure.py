@@ -53,13 +53,18 @@ def explosion(train: TrainState, last: int, expected_start: float) -> str | None
     return f"{how}, at step {int(train.step)}: {HIGH}"
 
 
-def locate(task: Task, run: Callable[..., TrainState], before: TrainState, data: PyTree, last: int) -> str:
+def locate(
+    task: Task, run: Callable[..., TrainState], before: TrainState, given: Callable[[int], PyTree], last: int
+) -> str:
     """Where the first number that is not finite arises in the steps from `before` to `last` of its epoch.
+
+    ``given(step)`` is the data that `run` takes at a step of the run.
 
     It goes through them one by one, and then through the layers and gradients of the step that broke.
     """
     steps, train = task.feed.steps, before
     for i in range(int(before.step) % steps, last):
+        data = given(int(train.step))
         after = run(train, data, jnp.asarray(i + 1))
         if not np.isfinite(np.asarray(after.losses)[i]):
             return f"step {int(after.step)}: {_place(task, train, data, i)} is the first that is not finite: {HIGH}"

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from jax231.core.checks import require
 from jax231.core.types import Batch, Key, PyTree, Scalar
 from jax231.data import batches, preprocess, text_batches
+from jax231.data.stream import Training
 from jax231.train.config import Config
 from jax231.train.splits import Splits
 
@@ -18,9 +19,10 @@ from jax231.train.splits import Splits
 class Feed(NamedTuple):
     """An epoch as `steps` batches.
 
-    `data` is what the program is given, on the device. ``plan(data, epoch, seed)`` is made once a chunk, and
-    ``take(data, plan, i)`` is the raw batch of step i of the epoch: pure functions of their arguments, so that a
-    resumed run sees what the first one would have. ``dress(key, batch)`` makes of a raw batch what the model reads.
+    `data` is what the program is given, on the device; of a stream the source of it, whose entries are single batches.
+    ``plan(data, epoch, seed)`` is made once a chunk, and ``take(data, plan, i)`` is the raw batch of step i of the
+    epoch: pure functions of their arguments, so that a resumed run sees what the first one would have. ``dress(key,
+    batch)`` makes of a raw batch what the model reads.
     """
 
     steps: int
@@ -80,6 +82,9 @@ def _images(config: Config, splits: Splits) -> Feed:
             return Batch(images, raw.targets)
         return Batch(*mix(key_mix, images, jax.nn.one_hot(raw.targets, classes), config.mixup))
 
+    if splits.streamed:
+        source = Training(splits.train.inputs, splits.train.targets, config.seed, batch, config.epochs)
+        return Feed(source.steps, batch, source, lambda data, epoch, seed: (), lambda data, plan, i: data, dress)
     data = Batch(*map(jnp.asarray, splits.train[:2]))
     return Feed(batches.epoch_steps(count, batch), batch, data, plan, take, dress)
 

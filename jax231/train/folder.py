@@ -6,6 +6,7 @@
 | `data.json` | name, shape of an example, classes, digests of the files |
 | `environment.json` | versions, device, steps a chunk, devices |
 | `preprocess.npz` | statistics of the training split that images are preprocessed with |
+| `corrupt.txt` | damaged images that were skipped, where there are some |
 | `metrics.jsonl` | one record a chunk of steps and one an epoch |
 | `checkpoints/` | the newest states and the best one, a folder each, named by their steps |
 | `report.html` | the page of `jax231 report`, where it was made |
@@ -33,7 +34,10 @@ class FolderError(ValueError):
 
 @dataclass(frozen=True)
 class Facts:
-    """What a reader of the run must know of its data without loading them; `steps` are those of an epoch."""
+    """What a reader of the run must know of its data without loading them; `steps` are those of an epoch.
+
+    `streamed` says how the images of a folder were read, and is None for all other data.
+    """
 
     data: str
     shape: tuple[int, ...]
@@ -41,6 +45,7 @@ class Facts:
     digests: dict[str, str]
     steps: int
     batch: int
+    streamed: bool | None = None
 
 
 def prepare(folder: Path, config: Config) -> None:
@@ -92,7 +97,8 @@ def write_facts(folder: Path, splits: Splits, steps: int, batch: int) -> None:
         return
     if splits.stats is not None:
         preprocess.save(splits.stats, folder / "preprocess.npz")
-    facts = Facts(splits.name, splits.shape, splits.classes, splits.digests, steps, batch)
+    streamed = None if splits.reading is None else splits.reading.streamed
+    facts = Facts(splits.name, splits.shape, splits.classes, splits.digests, steps, batch, streamed)
     write_whole(folder / "data.json", msgspec.json.format(msgspec.json.encode(facts)))
 
 

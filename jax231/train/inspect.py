@@ -182,11 +182,11 @@ def _images(run: Run, part: Batch, name: str, worst: int) -> Judged:
         of = jnp.stack([predicted, targets.astype(predicted.dtype)], -1)
         return losses, predicted, jnp.take_along_axis(chances, of, -1)
 
-    found = []
+    found, white = [], 0
     size = min(BATCH, len(part.inputs))
     for begin in range(0, len(part.inputs), size):
         images, targets = part.inputs[begin : begin + size], part.targets[begin : begin + size]
-        count = len(images)
+        count, white = len(images), max(white, int(images.max()))
         whole = look(run.params, run.state, _filled(images, size), _filled(targets, size))
         found.append([np.asarray(x)[:count] for x in whole])
     losses, predicted, *chances = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -207,7 +207,7 @@ def _images(run: Run, part: Batch, name: str, worst: int) -> Judged:
     )
     accuracy = float(np.trace(matrix) / matrix.sum())
     form = "pixels" if pixels else "images"
-    loss, white = float(losses.mean(dtype=np.float64)), int(np.max(part.inputs))
+    loss = float(losses.mean(dtype=np.float64))
     return Judged(name, form, len(losses), loss, accuracy, matrix, examples, white=white)
 
 

@@ -13,11 +13,11 @@ import numpy as np
 
 from jax231.core.checks import require
 from jax231.core.types import PyTree
-from jax231.train import environment, evaluate, failure, members, snapshots, step
+from jax231.train import environment, evaluate, failure, members, snapshots, step, streamed
 from jax231.train import folder as folders
 from jax231.train import splits as data
 from jax231.train.checkpoint import CheckpointError, Checkpoints
-from jax231.train.config import Config
+from jax231.train.config import Config, StreamName
 from jax231.train.evaluate import Scores, Together
 from jax231.train.interrupt import Interrupted, deferred
 from jax231.train.judge import Judge, numbers, whole
@@ -92,37 +92,53 @@ def train(
     deterministic: bool = False,
     save_seconds: float = SAVE_SECONDS,
     chunk: int | None = None,
+    stream: StreamName = "auto",
+    workers: int | None = None,
 ) -> Result:
     """Train as `config` says into `folder`, or go on with the run in it (`resume`) where its last checkpoint is.
 
     A resumed run ends with the bits of an undisturbed one, on the same device and with the same versions; whether they
     are the same is checked and said. `splits` are data of the caller's own in the place of those that `config` names;
     `devices` more than 1 spreads each batch over so many, 0 over all there are. `chunk` are the steps between two looks
-    at the clock (None: about two seconds' worth); the bits do not depend on it.
+    at the clock (None: about two seconds' worth); the bits do not depend on it. A folder of images is streamed as
+    `stream` says, or as the run in it did, decoded by so many `workers`; the bits do not depend on their number.
 
     Raises: FolderError for a folder that cannot be used; DivergedError for a loss that exploded or is not finite;
             Interrupted after Ctrl-C or SIGTERM, the run being saved; CheckpointError; ValueError and OSError for data
             and models as `splits.load` and `step.assemble` say.
     """
     folder, watcher = Path(folder), watcher or Silent()
+    begun = None
     if resume:
         folders.require_same(folder, config)
-    found = data.load(config, data_dir) if splits is None else splits
+        begun = folders.read_facts(folder) if (folder / "data.json").exists() else None
+    if splits is None:
+        stats = None if begun is None else folders.read_stats(folder)
+        if begun is not None and begun.streamed is not None:
+            stream = streamed.as_begun(begun.streamed, stream)
+        splits = data.load(config, data_dir, stream=stream, workers=workers, stats=stats)
+    found = splits
     task = step.assemble(config, found)
     one = config.members == 1 or devices == 1
     require(one, "train", "one device for several members", devices=devices, members=config.members)
+    held = config.members == 1 or not found.streamed
+    require(held, "train", "images that fit into memory for several members (--stream never)", members=config.members)
     with ExitStack() as stack:
         request = stack.enter_context(deferred(f"Interrupted. Go on with: {_again(folder)}"))
         if not resume:
             folders.prepare(folder, config)
         stack.enter_context(folders.locked(folder))
-        if (folder / "data.json").exists():
-            data.require_classes(folders.read_facts(folder).classes, found.classes)
+        if begun is not None:
+            data.require_classes(begun.classes, found.classes)
+            if begun.digests != found.digests:
+                watcher.note("The run goes on, but not bit for bit as it would have: the files of its data changed.")
         folders.write_facts(folder, found, task.feed.steps, task.feed.batch)
         checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints", watcher.note))
-        return _Loop(task, found, folder, watcher, checkpoints, devices, deterministic, save_seconds, chunk).run(
-            request
-        )
+        if found.reading is not None:
+            watcher.note(found.reading.note)
+        loop = _Loop(task, found, folder, watcher, checkpoints, devices, deterministic, save_seconds, chunk)
+        stack.callback(loop.supply.close)
+        return loop.run(request)
 
 
 class _Loop:
@@ -143,9 +159,8 @@ class _Loop:
         self.task, self.splits, self.folder, self.watcher = task, splits, folder, watcher
         self.checkpoints, self.save_seconds = checkpoints, save_seconds
         self.log = Log(folder / "metrics.jsonl", watcher.note)
-        self.data: PyTree = task.feed.data
-        place, self._spread = _placing(devices)
-        self.data = self._spread(self.data)
+        place, self._spread, deal = _placing(devices)
+        self.supply = streamed.supply(task.feed.data, self._spread, deal)
         self.advance = jax.jit(members.advance(task, place))
         self.snapped = jax.jit(lambda train: members.snapped(task.config, train))
         self.snapshots = snapshots.steps(task.config, task.feed.steps)
@@ -186,7 +201,7 @@ class _Loop:
         seconds = 0.0
         for _ in range(2):
             begin = time.perf_counter()
-            jax.block_until_ready(self.advance(train, self.data, jnp.asarray(first + 1)))
+            jax.block_until_ready(self.advance(train, self.supply.at(int(train.step)), jnp.asarray(first + 1)))
             seconds = time.perf_counter() - begin
         return int(max(1, min(self.task.feed.steps, CHUNK_SECONDS / seconds)))
 
@@ -206,7 +221,7 @@ class _Loop:
             last = min(first + self.chunk, feed.steps)
             last = min([last, *(at - done + first for at in self.snapshots if at > done)])
             begin = time.perf_counter()
-            before, train = train, jax.block_until_ready(self.advance(train, self.data, jnp.asarray(last)))
+            before, train = train, jax.block_until_ready(self.supply.through(self.advance, train, first, last))
             took = time.perf_counter() - begin
             done, seconds = done + last - first, seconds + took
             self._require_sound(before, train, first, last)
@@ -239,6 +254,8 @@ class _Loop:
                 found[split] = known or self.judge.last(train, self._laid(part))
         if "test" in found:
             self.log.append({"kind": "test", "step": int(train.step), **numbers("test", found["test"])})
+        if self.splits.reading is not None and (skipped := streamed.keep(self.splits.reading.damage, self.folder)):
+            self.watcher.note(f"Damaged images that were skipped: {skipped}, in {self.folder / streamed.FILE}")
         several = {split: one for split, one in found.items() if isinstance(one, Together)}
         return Result(train, whole(found.get("validation")), whole(found.get("test")), several)
 
@@ -255,11 +272,11 @@ class _Loop:
     def _require_sound(self, before: TrainState, train: TrainState, first: int, last: int) -> None:
         """Stop where the loss exploded or a number is not finite."""
         if self.task.config.members > 1:
-            reason = members.failed(self.task, before, train, self.data, self.splits, (first, last))
+            reason = members.failed(self.task, before, train, self.supply.at, self.splits, (first, last))
         elif failure.finite(train, first, last):
             reason = failure.explosion(train, last, self.expected)
         else:
-            reason = failure.locate(self.task, self.advance, before, self.data, last)
+            reason = failure.locate(self.task, self.advance, before, self.supply.at, last)
         if reason is not None:
             self.log.append({"kind": "stopped", "step": int(before.step), "reason": reason})
             raise failure.DivergedError(f"{self.folder}: training stopped: {reason}")
@@ -267,7 +284,10 @@ class _Loop:
     # Records
 
     def _laid(self, part: Any) -> Any:
-        return None if part is None else self._spread(evaluate.laid_out(self.task.config, self.splits, part))
+        if part is None:
+            return None
+        laid = evaluate.laid_out(self.task.config, self.splits, part)
+        return laid if self.splits.streamed else self._spread(laid)
 
     def _score(self, found: Scores | Together | None) -> float | None:
         """What makes a checkpoint the best: overlap of areas, else the share of right answers; of a text minus loss.
@@ -290,6 +310,8 @@ class _Loop:
         }
         self.log.append(record)
         self.watcher.chunk(record)
+        if self.splits.reading is not None:
+            streamed.keep(self.splits.reading.damage, self.folder)
 
     def _record_epoch(self, train: TrainState, scores: Scores | Together | None, seconds: float) -> None:
         record = {"kind": "epoch", **self._means(train, 0, self.task.feed.steps), "seconds": seconds}
@@ -322,11 +344,15 @@ def _again(folder: Path) -> str:
     return f"jax231 train --resume {folder}"
 
 
-def _placing(devices: int) -> tuple[step.Place, Any]:
-    """How a batch is spread over devices, and how everything else is laid out on them."""
+def _placing(devices: int) -> tuple[step.Place, Any, Any]:
+    """How a batch is spread over devices within a step, how all else is laid out, how a batch comes from the host."""
     if devices == 1:
-        return (lambda batch: batch), (lambda values: values)
+        return (lambda batch: batch), (lambda values: values), jax.device_put
     from jax231.train import devices as several
 
     mesh = several.mesh(devices or None)
-    return (lambda batch: several.spread(batch, mesh)), (lambda values: several.replicate(values, mesh))
+    return (
+        (lambda batch: several.spread(batch, mesh)),
+        (lambda values: several.replicate(values, mesh)),
+        (lambda batch: several.deal(batch, mesh)),
+    )

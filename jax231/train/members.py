@@ -96,9 +96,17 @@ def transferred(config: Config, network: Network, say: Callable[[str], None]) ->
 
 
 def failed(
-    task: Task, before: TrainState, train: TrainState, data: PyTree, splits: Splits, steps: tuple[int, int]
+    task: Task,
+    before: TrainState,
+    train: TrainState,
+    given: Callable[[int], PyTree],
+    splits: Splits,
+    steps: tuple[int, int],
 ) -> str | None:
-    """Which member went wrong between two steps of an epoch, and how, as `failure` says; None where none did."""
+    """Which member went wrong between two steps of an epoch, and how, as `failure` says; None where none did.
+
+    ``given(step)`` is the data of a step of the run.
+    """
     config, (first, last) = task.config, steps
     expected = task.network.entry.expected_start(len(splits.classes))
     whole = failure.finite(train, first, last)
@@ -108,7 +116,7 @@ def failed(
             reason = failure.explosion(known, last, expected)
         else:
             own = step.assemble(single(config, i), splits)
-            reason = failure.locate(own, jax.jit(step.advance(own)), alone(config, before, i), data, last)
+            reason = failure.locate(own, jax.jit(step.advance(own)), alone(config, before, i), given, last)
         if reason is not None:
             return f"the member of seed {seed}: {reason}"
     return None

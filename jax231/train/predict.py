@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from jax231.core.checks import require
-from jax231.data.folders import read_image
+from jax231.data.decode import Form, read_image
+from jax231.data.stream import ImageFiles
 from jax231.data.views import Views
 from jax231.train import answers
 from jax231.train.run import Run
@@ -22,7 +23,9 @@ def probabilistic(run: Run) -> bool:
     return run.entry.probabilistic
 
 
-def predict(run: Run, images: Num[np.ndarray, "n h w c"], views: Views | None = None) -> Float[np.ndarray, "n k"]:
+def predict(
+    run: Run, images: Num[np.ndarray, "n h w c"] | ImageFiles, views: Views | None = None
+) -> Float[np.ndarray, "n k"]:
     """The probability of each class for each image; of a support vector machine the scores.
 
     A run of several members gives the mean of what they say, each averaged over `views` of an image where asked.
@@ -34,7 +37,7 @@ def predict(run: Run, images: Num[np.ndarray, "n h w c"], views: Views | None = 
 
 
 def each(
-    run: Run, images: Num[np.ndarray, "n h w c"], views: Views | None = None, *, plain: bool = False
+    run: Run, images: Num[np.ndarray, "n h w c"] | ImageFiles, views: Views | None = None, *, plain: bool = False
 ) -> Float[np.ndarray, "members n k"]:
     """What each member of the run says, as `predict`; with `plain` by its parameters without the average.
 
@@ -54,13 +57,15 @@ def each(
         found = run.entry.scores(answer(params, state, images))
         return jax.nn.softmax(found) if probabilistic(run) else found
 
-    parts = [jnp.asarray(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
-    found = []
+    chosen = []
     for member in run.members:
         require(not plain or member.plain is not None, "predict", "a run that keeps an average", ema=run.config.ema)
-        params, state = member.plain if plain and member.plain else (member.params, member.state)
-        found.append(np.concatenate([np.asarray(scores(params, state, part)) for part in parts]))
-    return np.stack(found)
+        chosen.append(member.plain if plain and member.plain else (member.params, member.state))
+    found = []
+    for i in range(0, len(images), BATCH):
+        part = jnp.asarray(images[i : i + BATCH])
+        found.append([np.asarray(scores(*one, part)) for one in chosen])
+    return np.concatenate(found, 1)
 
 
 def read(run: Run, path: Path) -> Num[np.ndarray, "h w c"]:
@@ -69,4 +74,5 @@ def read(run: Run, path: Path) -> Num[np.ndarray, "h w c"]:
     Raises: DataError for a file that is no image; OSError for one that cannot be opened.
     """
     require(len(run.shape) == 3, "predict", "a run on images", model=run.entry.name)
-    return read_image(path, (run.shape[0], run.shape[1]), run.shape[2])
+    height, width, channels = run.shape
+    return read_image(path, Form((height, width), channels, run.config.crop))

@@ -100,7 +100,8 @@ class Run(NamedTuple):
 
         Raises: as `splits.load`; ValueError where the classes are no longer those of the run.
         """
-        found = splits.load(self.config, data_dir)
+        stream = "always" if folders.read_facts(self.folder).streamed else "never"
+        found = splits.load(self.config, data_dir, stream=stream, stats=self.stats)
         splits.require_classes(self.classes, found.classes)
         return found._replace(stats=self.stats)
 

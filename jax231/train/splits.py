@@ -9,17 +9,27 @@ from jax231.core.checks import require
 from jax231.core.types import Batch
 from jax231.data import preprocess, sources
 from jax231.data.dataset import Dataset
-from jax231.data.folders import image_folder
+from jax231.data.stream import Damage
 from jax231.data.text import Text, text_file
 from jax231.models import zoo
-from jax231.train.config import Config
+from jax231.train.config import Config, StreamName
+
+
+class Reading(NamedTuple):
+    """How the images of a folder are read: streamed or into memory, by so many workers; `note` says it to the user."""
+
+    streamed: bool
+    workers: int
+    note: str
+    damage: Damage
 
 
 class Splits(NamedTuple):
     """NumPy arrays: images as uint8 (n, h, w, c) with labels (n,) or (n, h, w), or the codes (t,) of a text as inputs.
 
     `shape` is that of one example; of a text (length,). `validation` and `test` may be None. `stats` are the statistics
-    of preprocessing, None for a text.
+    of preprocessing, None for a text. Images of a folder that are streamed are `ImageFiles`; `reading` is None for all
+    that is no folder of images.
     """
 
     name: str
@@ -30,18 +40,39 @@ class Splits(NamedTuple):
     classes: tuple[str, ...]
     stats: preprocess.Stats | None
     digests: dict[str, str]
+    reading: Reading | None = None
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the images stay in their files."""
+        return self.reading is not None and self.reading.streamed
 
 
-def load(config: Config, data_dir: Path | None = None) -> Splits:
+def load(
+    config: Config,
+    data_dir: Path | None = None,
+    *,
+    stream: StreamName = "never",
+    workers: int | None = None,
+    stats: preprocess.Stats | None = None,
+) -> Splits:
     """Read the data set, split it by the seed 0, and fit the preprocessing on the training split.
+
+    A folder of images may be streamed: `stream`, `workers` and `stats` are those of `reading.load`.
 
     Raises: ValueError for a name that is not known, with the nearest, for images where the model reads text or the
             other way round; MissingDataError for files that are not there, with the way to get them; DataError.
     """
-    form = zoo.entry(config.model).form
-    if form == "tokens":
+    text = zoo.entry(config.model).form == "tokens"
+    if not text and _is_path(config.data):
+        from jax231.train import reading
+
+        return reading.load(config, stream, workers, stats)
+    require(stream != "always", "train", "a folder of images to stream", data=config.data)
+    require(config.crop == "none", "train", "a folder of images to cut from", data=config.data, crop=config.crop)
+    if text:
         return of_text(config, _text(config.data, data_dir))
-    return of_images(config, _images(config, data_dir))
+    return of_images(config, sources.load(config.data, data_dir))
 
 
 def of_images(config: Config, dataset: Dataset) -> Splits:
@@ -68,13 +99,6 @@ def of_text(config: Config, text: Text) -> Splits:
 
 def _unless_empty(examples) -> Batch | None:
     return Batch(*examples) if len(examples.labels) else None
-
-
-def _images(config: Config, data_dir: Path | None) -> Dataset:
-    if _is_path(config.data):
-        size = None if config.size is None else (config.size, config.size)
-        return image_folder(config.data, size)
-    return sources.load(config.data, data_dir)
 
 
 def _text(data: str, data_dir: Path | None) -> Text:

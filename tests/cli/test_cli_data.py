@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from jax231.data import sources
+from tests import photos
 
 
 def test_the_list_without_any_files(call, tmp_path):
@@ -66,3 +67,20 @@ def test_a_damaged_copy_is_code_1_and_named(call, data_dir, tmp_path, damage):
     assert bad[0]["status"] == ("missing" if damage == "removed" else "corrupt")
     assert bad[0]["note"]
     assert not bad[0]["usable"]
+
+
+def test_a_folder_of_images_is_checked(call, tmp_path):
+    folder = tmp_path / "photos"
+    photos.write(folder, 6)
+    code, out, err = call("data", "check", folder, "--json")
+    assert (code, err) == (0, "")
+    row = {"set": "photos", "folder": str(folder), "usable": True, "name": "6 images", "status": "found"}
+    assert json.loads(out) == [row | {"note": "5 train, 1 test; 3 classes; 6x6"}]
+    photos.damage(folder / "b" / "001.png")
+    code, out, _ = call("data", "check", folder)
+    assert code == 1
+    assert "5 images" in out
+    assert "b/001.png" in out
+    code, _, err = call("data", "check", tmp_path / "none")
+    assert code == 2
+    assert "expected one subfolder of images a class; found no such folder" in err

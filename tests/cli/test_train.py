@@ -53,6 +53,8 @@ def test_a_run_end_to_end(call, tmp_path):
         (["--model", "vgg16"], "at least 32x32"),
         (["--schedule", "cosin"], 'Did you mean "cosine"?'),
         (["--config", "{here}/no.toml"], "no.toml"),
+        (["--stream", "always"], "expected a folder of images to stream; got data='digits'"),
+        (["--crop", "center"], "expected a size to which what is cut out is resized"),
         (["--resume", "{here}/nothing"], "expected the folder of a training run; got no such folder"),
         (["--batch", "99999"], "a batch of at most the"),
     ],

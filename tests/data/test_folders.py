@@ -45,6 +45,9 @@ def test_a_given_split_is_kept(tmp_path):
     data = image_folder(tmp_path)
     np.testing.assert_array_equal(data.train.images, np.concatenate([written["a"], written["b"]]))
     np.testing.assert_array_equal(data.test.labels, [1])
+    (tmp_path / "test").rename(tmp_path / "val")
+    np.testing.assert_array_equal(image_folder(tmp_path).test.images, data.test.images)
+    (tmp_path / "val").rename(tmp_path / "test")
     write(tmp_path / "test", {"a": 1}, shape=(5, 6, 3))
     with pytest.raises(DataError, match=r"test/a/000.png: expected an image \(6, 5\) as the first, or a size"):
         image_folder(tmp_path)
