@@ -1,23 +1,24 @@
 """The loop of a training run: chunks of compiled steps, records, checkpoints, and the ways in which it ends."""
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jax231.core.types import PyTree
-from jax231.train import environment, evaluate, failure, step
+from jax231.train import environment, evaluate, failure, processes, step
 from jax231.train import folder as folders
 from jax231.train import splits as data
 from jax231.train.checkpoint import CheckpointError, Checkpoints
 from jax231.train.config import Config
 from jax231.train.evaluate import Scores
 from jax231.train.interrupt import Interrupted, deferred
-from jax231.train.log import Log, finite
+from jax231.train.log import Log, Unwritten, finite
 from jax231.train.state import TrainState
 
 CHUNK_SECONDS = 2.0
@@ -90,29 +91,32 @@ def train(
     A resumed run ends with the bits of an undisturbed one, on the same device and with the same versions; whether they
     are the same is checked and said. `splits` are data of the caller's own in the place of those that `config` names;
     `devices` more than 1 spreads each batch over so many, 0 over all there are. `chunk` are the steps between two looks
-    at the clock (None: about two seconds' worth); the bits do not depend on it.
+    at the clock (None: about two seconds' worth); the bits do not depend on it. Where several processes have joined
+    (`processes.join`), all call this with the same arguments, a folder that all see and 0 or all for `devices`.
 
     Raises: FolderError for a folder that cannot be used; DivergedError for a loss that exploded or is not finite;
-            Interrupted after Ctrl-C or SIGTERM, the run being saved; CheckpointError; ValueError and OSError for data
-            and models as `splits.load` and `step.assemble` say.
+            Interrupted after Ctrl-C or SIGTERM, the run being saved; CheckpointError; LostError where another process
+            of the run ended; ValueError and OSError for data and models as `splits.load` and `step.assemble` say.
     """
-    folder, watcher = Path(folder), watcher or Silent()
+    folder, watcher = Path(folder), watcher if watcher and processes.is_first() else Silent()
     if resume:
         folders.require_same(folder, config)
     found = data.load(config, data_dir) if splits is None else splits
     task = step.assemble(config, found)
     with ExitStack() as stack:
         request = stack.enter_context(deferred(f"Interrupted. Go on with: {_again(folder)}"))
-        if not resume:
-            folders.prepare(folder, config)
-        stack.enter_context(folders.locked(folder))
-        if (folder / "data.json").exists():
-            data.require_classes(folders.read_facts(folder).classes, found.classes)
-        folders.write_facts(folder, found, task.feed.steps, task.feed.batch)
+        with processes.together(_again(folder)), processes.first_alone() as first:
+            if first:
+                if not resume:
+                    folders.prepare(folder, config)
+                stack.enter_context(folders.locked(folder))
+                if (folder / "data.json").exists():
+                    data.require_classes(folders.read_facts(folder).classes, found.classes)
+                folders.write_facts(folder, found, task.feed.steps, task.feed.batch)
         checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints", watcher.note))
-        return _Loop(task, found, folder, watcher, checkpoints, devices, deterministic, save_seconds, chunk).run(
-            request
-        )
+        with processes.together(_again(folder)):
+            loop = _Loop(task, found, folder, watcher, checkpoints, devices, deterministic, save_seconds, chunk)
+            return loop.run(request)
 
 
 class _Loop:
@@ -132,11 +136,11 @@ class _Loop:
     ):
         self.task, self.splits, self.folder, self.watcher = task, splits, folder, watcher
         self.checkpoints, self.save_seconds = checkpoints, save_seconds
-        self.log = Log(folder / "metrics.jsonl", watcher.note)
-        self.data: PyTree = task.feed.data
-        place, self._spread = _placing(devices)
-        self.data = self._spread(self.data)
-        self.advance = jax.jit(step.advance(task, place))
+        self.log = Log(folder / "metrics.jsonl", watcher.note) if processes.is_first() else Unwritten()
+        layout = _layout(devices)
+        self._spread, self._placed = layout.spread, layout.placed
+        self.data: PyTree = self._spread(task.feed.data)
+        self.advance = jax.jit(step.advance(task, layout.place), **layout.results)
         self.evaluated = jax.jit(lambda train: step.evaluated(task.config, train))
         self.expected = task.network.entry.expected_start(len(splits.classes))
         self.evaluate = evaluate.program(task.config, task.network, splits)
@@ -153,18 +157,21 @@ class _Loop:
 
             self._weights = transfer.initial(config, self.task.network, self.watcher.note)
         like = jax.eval_shape(lambda: step.begin(config, self.task.network, steps, batch))
-        train = self.checkpoints.newest(like)
-        if train is None:
-            train = jax.jit(lambda weights: step.begin(config, self.task.network, steps, batch, weights))(self._weights)
-        return self._spread(train)
+        train = self.checkpoints.newest(self._placed(like))
+        if train is not None:
+            return self._spread(train)
+        begin = jax.jit(lambda weights: step.begin(config, self.task.network, steps, batch, weights))
+        return self._spread(begin(self._weights))
 
     def _environment(self, devices: int, deterministic: bool, chunk: int | None) -> int:
         """The steps a chunk: those of the run so far, or as many as fill `CHUNK_SECONDS`."""
         before = environment.read(self.folder)
-        chunk = chunk or (before or {}).get("chunk") or self._measured()
+        known = processes.of_the_first(chunk or (before or {}).get("chunk") or 0)
+        chunk = known or processes.of_the_first(self._measured())
         now = environment.describe(chunk=chunk, devices=devices, deterministic=deterministic)
         if before is None:
-            environment.write(self.folder, now)
+            if processes.is_first():
+                environment.write(self.folder, now)
         elif changed := environment.changes(before, now):
             self.watcher.note(f"The run goes on, but not bit for bit as it would have: {changed}.")
         return chunk
@@ -176,7 +183,7 @@ class _Loop:
         seconds = 0.0
         for _ in range(2):
             begin = time.perf_counter()
-            jax.block_until_ready(self.advance(train, self.data, jnp.asarray(first + 1)))
+            jax.block_until_ready(self.advance(train, self.data, np.int32(first + 1)))
             seconds = time.perf_counter() - begin
         return int(max(1, min(self.task.feed.steps, CHUNK_SECONDS / seconds)))
 
@@ -195,7 +202,7 @@ class _Loop:
             first = done % feed.steps
             last = min(first + self.chunk, feed.steps)
             begin = time.perf_counter()
-            before, train = train, jax.block_until_ready(self.advance(train, self.data, jnp.asarray(last)))
+            before, train = train, jax.block_until_ready(self.advance(train, self.data, np.int32(last)))
             took = time.perf_counter() - begin
             done, seconds = done + last - first, seconds + took
             self._require_sound(before, train, first, last)
@@ -206,10 +213,11 @@ class _Loop:
                 scores = None if held_out is None else self.evaluate(params, state, held_out)
                 self._record_epoch(train, scores, seconds)
                 seconds = 0.0
-            if request.asked or time.monotonic() - saved >= self.save_seconds:
+            asked, due = processes.of_any(request.asked, time.monotonic() - saved >= self.save_seconds)
+            if asked or due:
                 self.checkpoints.save(done, train, self._score(scores))
                 saved = time.monotonic()
-            if request.asked and done < total:
+            if asked and done < total:
                 self._leave(done)
         return self._end(train, scores)
 
@@ -297,14 +305,27 @@ def _again(folder: Path) -> str:
     return f"jax231 train --resume {folder}"
 
 
-def _placing(devices: int) -> tuple[step.Place, Any]:
-    """How a batch is spread over devices, and how everything else is laid out on them."""
-    if devices == 1:
-        return (lambda batch: batch), (lambda values: values)
+class _Layout(NamedTuple):
+    """How a batch is placed on devices, how everything else is spread over them, its types so placed, and results."""
+
+    place: step.Place = lambda batch: batch
+    spread: Callable[[PyTree], PyTree] = lambda values: values
+    placed: Callable[[PyTree], PyTree] = lambda types: types
+    results: dict[str, Any] = {}  # noqa: RUF012  nobody changes it
+
+
+def _layout(devices: int) -> _Layout:
+    if devices == 1 and not processes.several():
+        return _Layout()
     from jax231.train import devices as several
 
     mesh = several.mesh(devices or None)
-    return (lambda batch: several.spread(batch, mesh)), (lambda values: several.replicate(values, mesh))
+    return _Layout(
+        partial(several.spread, mesh=mesh),
+        partial(several.replicate, mesh=mesh),
+        partial(several.replicated, mesh=mesh),
+        {"out_shardings": several.whole(mesh)},
+    )
 
 
 def _numbers(split: str, scores: Scores) -> dict[str, Any]:
