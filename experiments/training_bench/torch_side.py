@@ -141,7 +141,8 @@ class _Text(_Run):
     def __init__(self, case: Case, net: nn.Module, data: dict[str, Any], *, compiled: bool):
         super().__init__(case, net, data, compiled=compiled)
         self.inputs, self.targets = (x.long().mT.contiguous() for x in (self.inputs, self.targets))
-        self.steps, self.carry = len(self.inputs), None
+        self.steps = len(self.inputs)
+        self.carry: torch_nets.Carry = None
 
     def forward(self, i: int) -> tuple[Tensor, Tensor]:
         """A window through the network, from where the one before it ended."""

@@ -259,7 +259,10 @@ class _Loop:
     # Records
 
     def _laid(self, part: Any) -> Any:
-        return None if part is None else self._spread(evaluate.laid_out(self.task.config, self.splits, part))
+        if part is None:
+            return None
+        laid = evaluate.laid_out(self.task.config, self.splits, part)
+        return laid._replace(data=self._spread(laid.data))  # their number stays one of Python's
 
     def _score(self, scores: Scores | None) -> float | None:
         """What makes a checkpoint the best: overlap of areas, else the share of right answers; of a text minus loss."""
