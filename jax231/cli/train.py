@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +73,9 @@ def train_(
     save_seconds: float = 30.0,
     stream: StreamName = "auto",
     workers: int | None = None,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
 ) -> None:
     """Train a model.
 
@@ -105,14 +109,24 @@ def train_(
         (auto), always or never.
     workers
         Threads that decode images; default: one a processor. The result does not depend on their number.
+    coordinator
+        Train together with other processes, which are started by the same command: HOST:PORT of the first.
+    processes
+        How many they are.
+    process
+        Which of them this is, from 0; the first writes what there is to read.
     """
     del config, recipe  # `_from_file` has read them
     from jax231.train import environment
 
+    together = coordinator is not None
+    whole = together == (processes is not None) == (process is not None)
+    require(whole, "train", "coordinator, processes and process together, or none of them",
+            coordinator=coordinator, processes=processes, process=process)  # fmt: skip
     target, before = runs / (name or f"{choices.model}-{Path(choices.data).stem}"), None
     if resume is not None:
         target, before = resume, environment.read(resume)
-    devices = (before or {}).get("devices", 1) if devices is None else devices
+    devices = (0 if together else (before or {}).get("devices", 1)) if devices is None else devices
     require(devices >= 0, "train", "a number of devices, 0 for all", devices=devices)
     require(save_seconds >= 0, "train", "save_seconds of at least 0", save_seconds=save_seconds)
     deterministic = deterministic or bool((before or {}).get("deterministic"))
@@ -121,8 +135,9 @@ def train_(
 
     from jax231.train.loop import train as run
 
-    console = Console()
-    with _watching(console, target if tensorboard else None) as watcher:
+    console = Console(quiet=bool(process))
+    events = target if tensorboard and not process else None
+    with _joined(coordinator, processes, process), _watching(console, events) as watcher:
         result = run(
             choices, target, resume=resume is not None, data_dir=data_dir, watcher=watcher, devices=devices,
             deterministic=deterministic, save_seconds=save_seconds, stream=stream, workers=workers,
@@ -246,6 +261,23 @@ class _Bar:
 
     def note(self, text: str) -> None:
         self._progress.console.print(text, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _joined(coordinator: str | None, count: int | None, index: int | None) -> Iterator[None]:
+    """Within the context this process is one of several, where it was asked to be; the loss of one ends it at once."""
+    if coordinator is None or count is None or index is None:
+        yield
+        return
+    from jax231.train import processes
+
+    try:
+        processes.join(coordinator, count, index)
+        yield
+        processes.part()
+    except processes.LostError as error:
+        print("jax231:", error, file=sys.stderr, flush=True)
+        processes.leave(1)
 
 
 @contextmanager

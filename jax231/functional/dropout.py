@@ -4,6 +4,8 @@
 concrete rate outside [0, 1] is a ValueError, a traced one gives NaN. Which entries fall is a function of the key alone.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -91,8 +93,15 @@ def _thin(where: str, key: Array, x: ArrayLike, rate: ArrayLike, shape: tuple[in
 
 
 def _mask(key: Array, rate: Array, shape: tuple[int, ...]) -> Array:
-    """1 where kept, 0 where dropped, NaN everywhere where a traced rate lies outside [0, 1]."""
-    keep = jax.random.bernoulli(key, 1 - rate, shape)
+    """1 where kept, 0 where dropped, NaN everywhere where a traced rate lies outside [0, 1].
+
+    Two entries share a random word, as words cost more than all else here: the rate counts in steps of 2^-16.
+    """
+    count = math.prod(shape)
+    words = jax.random.bits(key, (-(-count // 2),), jnp.uint32)
+    halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[:count].reshape(shape)
+    dropped = jnp.round(rate * 2**16).astype(jnp.uint32)  # of 2^16 numbers the lowest
+    keep = halves.astype(jnp.uint32) >= dropped
     return jnp.where((rate >= 0) & (rate <= 1), keep.astype(rate.dtype), jnp.nan)
 
 

@@ -9,8 +9,8 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     modules=(
         "answers", "checkpoint", "config", "devices", "doctor", "ensemble", "environment", "evaluate", "events",
-        "failure", "feed", "folder", "inspect", "log", "loop", "members", "network", "optimizer", "predict", "recipes",
-        "run", "sample", "snapshots", "splits", "state", "step", "transfer", "tune",
+        "failure", "feed", "folder", "inspect", "layout", "log", "loop", "members", "network", "optimizer", "predict",
+        "processes", "recipes", "run", "sample", "snapshots", "splits", "state", "step", "transfer", "tune",
     ),
     names={"Config": "config", "TrainState": "state", "open_run": "run", "train": "loop"},
 )  # fmt: skip

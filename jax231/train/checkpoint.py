@@ -15,6 +15,7 @@ import numpy as np
 
 from jax231.core import tree
 from jax231.core.types import PyTree
+from jax231.train.processes import LostError
 
 NEWEST = 2
 """Checkpoints that are kept beside the best one."""
@@ -65,6 +66,8 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if isinstance(error, LostError):
+            return  # Orbax would wait for the process that is lost
         whole = self.wait() and not self._lost
         try:
             self._orbax.close()

@@ -1,6 +1,9 @@
 """A batch over several devices: each computes its share, and XLA puts the gradients together."""
 
+from typing import Any
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -40,11 +43,36 @@ def deal(batch: PyTree, mesh: Mesh) -> PyTree:
 
 def _cut(batch: PyTree, mesh: Mesh) -> NamedSharding:
     for x in jax.tree.leaves(batch):
-        whole = x.shape[0] % mesh.size == 0
-        require(whole, "devices", f"a batch that is a multiple of the {mesh.size} devices", batch=x.shape[0])
+        fits = x.shape[0] % mesh.size == 0
+        require(fits, "devices", f"a batch that is a multiple of the {mesh.size} devices", batch=x.shape[0])
     return NamedSharding(mesh, P(AXIS))
 
 
+def whole(mesh: Mesh) -> NamedSharding:
+    """The place of what every device has whole."""
+    return NamedSharding(mesh, P())
+
+
 def replicate(values: PyTree, mesh: Mesh) -> PyTree:
-    """The values whole on every device."""
-    return jax.device_put(values, NamedSharding(mesh, P()))
+    """The values whole on every device; of several processes each has them already, and they are the same."""
+    place = whole(mesh)
+    if jax.process_count() == 1:
+        return jax.device_put(values, place)
+
+    def laid(x: Any) -> Any:
+        if not isinstance(x, jax.Array):
+            x = jnp.asarray(x)
+        if not x.is_fully_addressable:
+            return x
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(laid(jax.random.key_data(x)), impl=jax.random.key_impl(x))
+        own = np.asarray(x)
+        return jax.make_array_from_callback(own.shape, place, lambda index: own[index])
+
+    return jax.tree.map(laid, values)
+
+
+def replicated(types: PyTree, mesh: Mesh) -> PyTree:
+    """Shapes and types of values that are to be whole on every device, for one who reads them from a checkpoint."""
+    place = whole(mesh)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), types)

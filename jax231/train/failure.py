@@ -65,7 +65,7 @@ def locate(
     steps, train = task.feed.steps, before
     for i in range(int(before.step) % steps, last):
         data = given(int(train.step))
-        after = run(train, data, jnp.asarray(i + 1))
+        after = run(train, data, np.int32(i + 1))
         if not np.isfinite(np.asarray(after.losses)[i]):
             return f"step {int(after.step)}: {_place(task, train, data, i)} is the first that is not finite: {HIGH}"
         bad = [name for name, x in _leaves(after.params) if not np.isfinite(np.asarray(x)).all()]

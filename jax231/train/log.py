@@ -38,6 +38,19 @@ class Log:
             write_whole(self._path, "".join(json.dumps(record) + "\n" for record in kept))
 
 
+class Unwritten(Log):
+    """The log of a process that leaves the writing to another one."""
+
+    def __init__(self):
+        super().__init__(Path())
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def cut(self, step: int) -> None:
+        """Nothing."""
+
+
 def read(folder: Path, kind: str = "epoch") -> list[dict[str, Any]]:
     """The records of one kind of the run in `folder`: "chunk" or "epoch"."""
     return [record for record in read_records(folder / "metrics.jsonl") if record["kind"] == kind]

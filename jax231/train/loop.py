@@ -8,12 +8,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jax231.core.checks import require
 from jax231.core.types import PyTree
-from jax231.train import environment, evaluate, failure, members, snapshots, step, streamed
+from jax231.train import environment, evaluate, failure, members, processes, snapshots, step, streamed
 from jax231.train import folder as folders
 from jax231.train import splits as data
 from jax231.train.checkpoint import CheckpointError, Checkpoints
@@ -21,7 +20,8 @@ from jax231.train.config import Config, StreamName
 from jax231.train.evaluate import Scores, Together
 from jax231.train.interrupt import Interrupted, deferred
 from jax231.train.judge import Judge, numbers, whole
-from jax231.train.log import Log, finite
+from jax231.train.layout import layout
+from jax231.train.log import Log, Unwritten, finite
 from jax231.train.state import TrainState
 
 CHUNK_SECONDS = 2.0
@@ -101,13 +101,15 @@ def train(
     are the same is checked and said. `splits` are data of the caller's own in the place of those that `config` names;
     `devices` more than 1 spreads each batch over so many, 0 over all there are. `chunk` are the steps between two looks
     at the clock (None: about two seconds' worth); the bits do not depend on it. A folder of images is streamed as
-    `stream` says, or as the run in it did, decoded by so many `workers`; the bits do not depend on their number.
+    `stream` says, or as the run in it did, decoded by so many `workers`; the bits do not depend on their number. Where
+    several processes have joined (`processes.join`), all call this with the same arguments, a folder that all see and 0
+    or all for `devices`.
 
     Raises: FolderError for a folder that cannot be used; DivergedError for a loss that exploded or is not finite;
-            Interrupted after Ctrl-C or SIGTERM, the run being saved; CheckpointError; ValueError and OSError for data
-            and models as `splits.load` and `step.assemble` say.
+            Interrupted after Ctrl-C or SIGTERM, the run being saved; CheckpointError; LostError where another process
+            of the run ended; ValueError and OSError for data and models as `splits.load` and `step.assemble` say.
     """
-    folder, watcher = Path(folder), watcher or Silent()
+    folder, watcher = Path(folder), watcher if watcher and processes.is_first() else Silent()
     begun = None
     if resume:
         folders.require_same(folder, config)
@@ -119,26 +121,31 @@ def train(
         splits = data.load(config, data_dir, stream=stream, workers=workers, stats=stats)
     found = splits
     task = step.assemble(config, found)
-    one = config.members == 1 or devices == 1
+    one = config.members == 1 or (devices == 1 and not processes.several())
     require(one, "train", "one device for several members", devices=devices, members=config.members)
     held = config.members == 1 or not found.streamed
     require(held, "train", "images that fit into memory for several members (--stream never)", members=config.members)
+    held = not (found.streamed and processes.several())
+    require(held, "train", "images that fit into memory for several processes (--stream never)", data=config.data)
     with ExitStack() as stack:
         request = stack.enter_context(deferred(f"Interrupted. Go on with: {_again(folder)}"))
-        if not resume:
-            folders.prepare(folder, config)
-        stack.enter_context(folders.locked(folder))
-        if begun is not None:
-            data.require_classes(begun.classes, found.classes)
-            if begun.digests != found.digests:
-                watcher.note("The run goes on, but not bit for bit as it would have: the files of its data changed.")
-        folders.write_facts(folder, found, task.feed.steps, task.feed.batch)
+        with processes.together(_again(folder)), processes.first_alone() as first:
+            if first:
+                if not resume:
+                    folders.prepare(folder, config)
+                stack.enter_context(folders.locked(folder))
+                if begun is not None:
+                    data.require_classes(begun.classes, found.classes)
+                    if begun.digests != found.digests:
+                        watcher.note("The run goes on, but not bit for bit as it would have: its data changed.")
+                folders.write_facts(folder, found, task.feed.steps, task.feed.batch)
         checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints", watcher.note))
         if found.reading is not None:
             watcher.note(found.reading.note)
-        loop = _Loop(task, found, folder, watcher, checkpoints, devices, deterministic, save_seconds, chunk)
-        stack.callback(loop.supply.close)
-        return loop.run(request)
+        with processes.together(_again(folder)):
+            loop = _Loop(task, found, folder, watcher, checkpoints, devices, deterministic, save_seconds, chunk)
+            stack.callback(loop.supply.close)
+            return loop.run(request)
 
 
 class _Loop:
@@ -158,10 +165,11 @@ class _Loop:
     ):
         self.task, self.splits, self.folder, self.watcher = task, splits, folder, watcher
         self.checkpoints, self.save_seconds = checkpoints, save_seconds
-        self.log = Log(folder / "metrics.jsonl", watcher.note)
-        place, self._spread, deal = _placing(devices)
-        self.supply = streamed.supply(task.feed.data, self._spread, deal)
-        self.advance = jax.jit(members.advance(task, place))
+        self.log = Log(folder / "metrics.jsonl", watcher.note) if processes.is_first() else Unwritten()
+        placed = layout(devices)
+        self._spread, self._placed = placed.spread, placed.placed
+        self.supply = streamed.supply(task.feed.data, placed.spread, placed.deal)
+        self.advance = jax.jit(members.advance(task, placed.place), **placed.results)
         self.snapped = jax.jit(lambda train: members.snapped(task.config, train))
         self.snapshots = snapshots.steps(task.config, task.feed.steps)
         self.expected = task.network.entry.expected_start(len(splits.classes))
@@ -177,19 +185,21 @@ class _Loop:
         if self._weights is None and config.initial is not None and not self.checkpoints.kept():
             self._weights = members.transferred(config, self.task.network, self.watcher.note)
         like = jax.eval_shape(lambda: members.begin(config, self.task.network, steps, batch))
-        train = self.checkpoints.newest(like)
-        if train is None:
-            begin = jax.jit(lambda weights: members.begin(config, self.task.network, steps, batch, weights))
-            train = begin(self._weights)
-        return self._spread(train)
+        train = self.checkpoints.newest(self._placed(like))
+        if train is not None:
+            return self._spread(train)
+        begin = jax.jit(lambda weights: members.begin(config, self.task.network, steps, batch, weights))
+        return self._spread(begin(self._weights))
 
     def _environment(self, devices: int, deterministic: bool, chunk: int | None) -> int:
         """The steps a chunk: those of the run so far, or as many as fill `CHUNK_SECONDS`."""
         before = environment.read(self.folder)
-        chunk = chunk or (before or {}).get("chunk") or self._measured()
+        known = processes.of_the_first(chunk or (before or {}).get("chunk") or 0)
+        chunk = known or processes.of_the_first(self._measured())
         now = environment.describe(chunk=chunk, devices=devices, deterministic=deterministic)
         if before is None:
-            environment.write(self.folder, now)
+            if processes.is_first():
+                environment.write(self.folder, now)
         elif changed := environment.changes(before, now):
             self.watcher.note(f"The run goes on, but not bit for bit as it would have: {changed}.")
         return chunk
@@ -201,7 +211,7 @@ class _Loop:
         seconds = 0.0
         for _ in range(2):
             begin = time.perf_counter()
-            jax.block_until_ready(self.advance(train, self.supply.at(int(train.step)), jnp.asarray(first + 1)))
+            jax.block_until_ready(self.advance(train, self.supply.at(int(train.step)), np.int32(first + 1)))
             seconds = time.perf_counter() - begin
         return int(max(1, min(self.task.feed.steps, CHUNK_SECONDS / seconds)))
 
@@ -233,10 +243,11 @@ class _Loop:
                 scores = None if held_out is None else self.judge.now(train, held_out)
                 self._record_epoch(train, scores, seconds)
                 seconds = 0.0
-            if request.asked or time.monotonic() - saved >= self.save_seconds:
+            asked, due = processes.of_any(request.asked, time.monotonic() - saved >= self.save_seconds)
+            if asked or due:
                 self.checkpoints.save(done, train, self._score(scores))
                 saved = time.monotonic()
-            if request.asked and done < total:
+            if asked and done < total:
                 self._leave(done)
         return self._end(train, scores)
 
@@ -287,7 +298,9 @@ class _Loop:
         if part is None:
             return None
         laid = evaluate.laid_out(self.task.config, self.splits, part)
-        return laid if self.splits.streamed else self._spread(laid)
+        if self.splits.streamed:
+            return laid
+        return laid._replace(data=self._spread(laid.data))  # their number stays one of Python's
 
     def _score(self, found: Scores | Together | None) -> float | None:
         """What makes a checkpoint the best: overlap of areas, else the share of right answers; of a text minus loss.
@@ -342,17 +355,3 @@ class _Loop:
 
 def _again(folder: Path) -> str:
     return f"jax231 train --resume {folder}"
-
-
-def _placing(devices: int) -> tuple[step.Place, Any, Any]:
-    """How a batch is spread over devices within a step, how all else is laid out, how a batch comes from the host."""
-    if devices == 1:
-        return (lambda batch: batch), (lambda values: values), jax.device_put
-    from jax231.train import devices as several
-
-    mesh = several.mesh(devices or None)
-    return (
-        (lambda batch: several.spread(batch, mesh)),
-        (lambda values: several.replicate(values, mesh)),
-        (lambda batch: several.deal(batch, mesh)),
-    )

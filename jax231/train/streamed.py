@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jax231.core.checks import require
@@ -51,7 +50,7 @@ class Held:
 
     def through(self, advance: Advance, train: TrainState, first: int, last: int) -> TrainState:
         """The state after the steps of its epoch from `first` up to `last`."""
-        return advance(train, self._data, jnp.asarray(last))
+        return advance(train, self._data, np.int32(last))
 
     def at(self, step: int) -> PyTree:
         """The data."""
@@ -81,7 +80,7 @@ class Streamed:
             self._flow, self._place = stream.flow(self._source, step, self._workers), step
             self._fetch()
         for i in range(first, last):
-            before, train = train, advance(train, self._next, jnp.asarray(i + 1))
+            before, train = train, advance(train, self._next, np.int32(i + 1))
             self._place += 1
             self._fetch()
             jax.block_until_ready(before.step)

@@ -57,6 +57,7 @@ def test_a_run_end_to_end(call, tmp_path):
         (["--crop", "center"], "expected a size to which what is cut out is resized"),
         (["--resume", "{here}/nothing"], "expected the folder of a training run; got no such folder"),
         (["--batch", "99999"], "a batch of at most the"),
+        (["--processes", "2"], "coordinator, processes and process together, or none of them"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(call, tmp_path, tokens, said):
