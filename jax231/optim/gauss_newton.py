@@ -26,13 +26,14 @@ SAVED = 8
 class GaussNewtonState(NamedTuple):
     """What was used, the damping and the CG solution of the last step, and how the model did there.
 
-    `ratio` is the decrease of the loss over the one that the model promised (`reduction_ratio`); `stalled` tells that
-    no decrease was found.
+    `diagonal` is the running average of what the probes estimate, None without probes; `ratio` is the decrease of the
+    loss over the one that the model promised (`reduction_ratio`); `stalled` tells that no decrease was found.
     """
 
     counts: counts.Counts
     damping: Float[Array, ""]
     solution: Float[Array, " n"]
+    diagonal: PyTree
     ratio: Float[Array, ""]
     cg_iterations: Int[Array, ""]
     iterations: Int[Array, ""]
@@ -73,22 +74,22 @@ def minimise_model(
 ) -> Minimised:
     """Preconditioned CG on the model ``q(d) = d.A d / 2 + gradient.d`` until progress per iteration hardly pays.
 
-    Begins at `start` where that descends and q is negative there, else at 0. With k = max(10, i / 10) it stops at
-    iteration i where the last k of them gained less than a share of 5e-4 k of q, at a residual of rounding errors, or
-    before a direction of non-positive curvature; if that is the very first, the solution is the preconditioned negative
-    gradient, and the model there its slope alone.
+    Begins at `start` even where q is positive: a few iterations put right the steep directions, for which a solution of
+    before is wrong by now, and the flat ones, which take CG long, go on from where they were. With k = max(10, i / 10)
+    it stops at iteration i where the last k of them gained less than a share of 5e-4 k of q, at a residual of rounding
+    errors, or before a direction of non-positive curvature; if that is the very first, the solution is the
+    preconditioned negative gradient, and the model there its slope alone. If q is not negative at the end, the solution
+    is the minimum along the preconditioned gradient, for one product more.
 
     inverse:  the diagonal of the inverse preconditioner.
     Source:   Martens 2010, sections 4.4 (stopping rule), 4.6 (start) and 4.7 (preconditioning); Nocedal & Wright 2006,
               algorithm 5.3.
     """
-    image = product(start)
-    helps = (tree.dot(start, gradient + image / 2) < 0) & (tree.dot(start, gradient) < 0)
-    start = jnp.where(helps, start, 0)
-    residual = -gradient - jnp.where(helps, image, 0)
-    eps = jnp.finfo(gradient.dtype).eps
     steepest = -inverse * gradient
-    small = (100 * eps) ** 2 * tree.dot(gradient, inverse * gradient)
+    slope = tree.dot(gradient, steepest)
+    start = jnp.where(slope < 0, start, 0)
+    residual = -gradient - product(start)
+    small = -((100 * jnp.finfo(gradient.dtype).eps) ** 2) * slope
 
     def model(solution, residual):
         return tree.dot(solution, gradient - residual) / 2  # A d = -gradient - residual
@@ -110,7 +111,7 @@ def minimise_model(
         scaled = inverse * residual
         square = tree.dot(residual, scaled)
         direction = scaled + square / cg.square * cg.direction
-        value = jnp.where(at_once, tree.dot(gradient, steepest), model(solution, residual))
+        value = jnp.where(at_once, slope, model(solution, residual))
         models = cg.models.at[cg.iteration + 1].set(value)
         keep = cg.iteration == cg.save_next  # so the last iterate is not among them
         saved = _put(cg.saved, keep, cg.solution, cg.models[cg.iteration])
@@ -123,7 +124,17 @@ def minimise_model(
     saved = Saved(jnp.zeros((SAVED, gradient.size), gradient.dtype), jnp.zeros(SAVED, gradient.dtype), zero)
     first = _Cg(start, residual, scaled, tree.dot(residual, scaled), models, saved, one, zero, jnp.zeros((), bool))
     cg = jax.lax.while_loop(going, advance, first)
-    return Minimised(cg.solution, cg.models[cg.iteration], cg.saved, cg.iteration)
+    last = cg.models[cg.iteration]
+
+    def steepest_instead() -> tuple[Vector, Number]:
+        curvature = tree.dot(steepest, product(steepest))
+        bounded = curvature > 0
+        length = jnp.where(bounded, -slope / jnp.where(bounded, curvature, 1), 1)
+        return length * steepest, jnp.where(bounded, length / 2, 1) * slope
+
+    lost = (slope < 0) & ~(last < 0)
+    solution, last = jax.lax.cond(lost, steepest_instead, lambda: (cg.solution, last))
+    return Minimised(solution, last, cg.saved, cg.iteration + lost)
 
 
 def _put(saved: Saved, keep: Bool[Array, ""], point: Vector, model: Number) -> Saved:
@@ -138,7 +149,8 @@ def go_back(
 ) -> tuple[Vector, Number, Number, Int[Array, ""]]:
     """The best of the iterates in `found`, walking back from the last one, with loss `value`, while the loss falls.
 
-    Returns the iterate, the loss and the model's value there, and the evaluations it took.
+    It goes no further where the model promises no decrease, as near a start that was no good. Returns the iterate, the
+    loss and the model's value there, and the evaluations it took.
 
     Source: Martens 2010, section 4.6.
     """
@@ -150,7 +162,7 @@ def go_back(
 
     def going(carry):
         back, _, better, _ = carry
-        return better & (back < most)
+        return better & (back < most) & (saved.models[place(back + 1)] < 0)
 
     def further(carry):
         back, best, _, evaluations = carry
@@ -211,7 +223,7 @@ def fisher_diagonal(
 
 
 def gauss_newton(
-    damping: Scalar = 1.0, *, cg_limit: int = 250, decay: Scalar = 0.95, probes: int = 0
+    damping: Scalar = 1.0, *, cg_limit: int = 250, decay: Scalar = 0.95, probes: int = 0, average: Scalar = 0.9
 ) -> optax.GradientTransformationExtraArgs:
     """Hessian-free optimization: CG on (G + lambda I) d = -gradient with the generalised Gauss-Newton matrix G.
 
@@ -220,16 +232,23 @@ def gauss_newton(
     CG begins at the last step's solution times `decay`; the loss decides how far to go back on its way; lambda follows
     the reduction ratio; the step is then shortened until the loss falls.
 
+    The two functions of outputs may be those of a part of the batch, best another one each step: products cost as much
+    less as it is smaller, and CG forgives an inexact G more than an inexact gradient. Then few CG iterations a step do
+    better than many, which would follow the part, not the batch.
+
     damping: lambda >= 0 of the first step, traced. It never falls below rounding error of this, and 0 stays 0.
     cg_limit: at most so many CG iterations a step.
     probes: backward passes a step that estimate the diagonal of the empirical Fisher information, D; the
         preconditioner is (D + lambda)^0.75, and the identity where there are none. They take the loss for a mean over
         the first axis of the outputs.
+    average: share of the earlier steps' estimates of D that their running average keeps at each step: 0 for that of
+        the step alone, which has one degree of freedom a probe; 1 for the mean over all steps.
 
-    Cost:    14 copies of the parameters, 8 of them iterates of CG; a step takes two gradients (one of them to
-             linearize) and `probes` more, some ggnvps and losses.
-    Raises:  ValueError if damping is negative or decay not within [0, 1] where that can be seen, `cg_limit` below 1 or
-             `probes` below 0.
+    Cost:    14 copies of the parameters, 8 of them iterates of CG, and one more with probes; a step takes two gradients
+             (one of them to linearize) and `probes` more, some ggnvps and losses. Each counts as one, whatever it was
+             evaluated on.
+    Raises:  ValueError if damping is negative, decay or average not within [0, 1] where that can be seen, `cg_limit`
+             below 1 or `probes` below 0.
     Source:  Martens 2010 (ICML); Martens & Sutskever 2012 for the decay; Chapelle & Erhan 2011 for random signs.
     """
     where = "gauss_newton"
@@ -237,13 +256,14 @@ def gauss_newton(
     require(probes >= 0, where, "a number of probes", probes=probes)
     require_nonnegative(where, damping=damping)
     require_rate(where, "decay", decay)
+    require_rate(where, "average", average)
 
     def init(params: PyTree) -> GaussNewtonState:
         flat, _ = ravel(params)
         number, zeros = jnp.zeros((), flat.dtype), (jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
         initial = jnp.asarray(damping, flat.dtype)
-        solution = jnp.zeros_like(flat)
-        return GaussNewtonState(counts.none(), initial, solution, number, *zeros, jnp.zeros((), bool))
+        solution, diagonal = jnp.zeros_like(flat), jnp.zeros_like(flat) if probes else None
+        return GaussNewtonState(counts.none(), initial, solution, diagonal, number, *zeros, jnp.zeros((), bool))
 
     def update(updates: PyTree, state: Any, params: PyTree = None, **extra: Any):
         del updates
@@ -255,11 +275,15 @@ def gauss_newton(
 
         _, product = linearized_ggnvp(outputs_at, outputs_loss, point)
         shift = state.damping
-        inverse = jnp.ones_like(point)
+        inverse, diagonal = jnp.ones_like(point), state.diagonal
         if probes:
-            key = jax.random.fold_in(jax.random.key(0), state.iterations)
-            diagonal = (fisher_diagonal(outputs_at, outputs_loss, point, key, probes) + shift) ** 0.75
-            inverse = 1 / jnp.where(diagonal > 0, diagonal, 1)
+            key, share = jax.random.fold_in(jax.random.key(0), state.iterations), jnp.asarray(average, point.dtype)
+            now = fisher_diagonal(outputs_at, outputs_loss, point, key, probes)
+            so_far = (state.iterations + 1).astype(point.dtype)
+            gain = jnp.where(share < 1, (1 - share) / (1 - share**so_far), 1 / so_far)
+            diagonal = diagonal + gain * jnp.where(jnp.isfinite(now), now - diagonal, 0)  # else it is lost for good
+            scale = (diagonal + shift) ** 0.75
+            inverse = 1 / jnp.where(scale > 0, scale, 1)
         start = jnp.asarray(decay, point.dtype) * state.solution
         found = minimise_model(lambda v: product(v) + shift * v, gradient, start, inverse, cg_limit)
         direction, trial, model, losses = go_back(lambda d: fun(point + d), found, fun(point + found.solution))
@@ -275,6 +299,7 @@ def gauss_newton(
             used,
             jnp.maximum(adapted(shift, ratio), floor),
             jnp.where(moved, found.solution, 0),
+            diagonal,
             ratio,
             found.iterations,
             state.iterations + 1,

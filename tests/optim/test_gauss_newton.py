@@ -44,6 +44,11 @@ def solve(matrix, gradient, start, inverse):
     return minimise_model(lambda v: matrix @ v, gradient, start, inverse, LIMIT)
 
 
+@functools.partial(jax.jit, static_argnums=4)
+def solve_shortly(matrix, gradient, start, inverse, limit):
+    return minimise_model(lambda v: matrix @ v, gradient, start, inverse, limit)
+
+
 def martens_by_loop(matrix, gradient, start, inverse):
     """All iterates and model values, by the book: Nocedal & Wright's algorithm 5.3 with Martens' stopping rule."""
     x = start
@@ -87,10 +92,26 @@ def test_a_few_eigenvalues_end_it_at_the_solution():
     np.testing.assert_allclose(found.solution, -GRADIENT / np.diag(matrix), rtol=1e-12)
 
 
-def test_a_start_that_does_not_help_is_not_used():
-    matrix, ones = positive(10.0), np.ones(SIZE)
-    for useless in (GRADIENT, -100 * GRADIENT):  # uphill, and far beyond
-        chex.assert_trees_all_equal(solve(matrix, GRADIENT, useless, ones), solve(matrix, GRADIENT, 0 * ones, ones))
+def test_a_start_that_is_wrong_where_it_is_steep_helps_all_the_same():
+    """As the last step's solution, whose steep directions are done; what is flat takes CG from 0 far longer."""
+    bends = np.geomspace(1e-3, 1.0, SIZE)
+    right = -GRADIENT / bends
+    start = np.where(bends > 0.3, right + 1e4, right)
+    assert start @ (bends * start) / 2 + GRADIENT @ start > 0
+    warm, cold = (solve_shortly(np.diag(bends), GRADIENT, x, np.ones(SIZE), 8) for x in (start, 0 * start))
+    assert warm.iterations <= cold.iterations == 8
+    best = right @ GRADIENT / 2
+    assert warm.model - best < 0.01 * (cold.model - best)
+
+
+def test_a_start_that_is_not_made_good_gives_way_to_the_steepest_descent():
+    matrix, inverse = positive(100.0), np.linspace(1.0, 2.0, SIZE)
+    found = solve_shortly(matrix, GRADIENT, 100 * GRADIENT, inverse, 2)
+    steepest = -inverse * GRADIENT
+    length = -(GRADIENT @ steepest) / (steepest @ matrix @ steepest)
+    assert found.iterations == 3
+    np.testing.assert_allclose(found.solution, length * steepest, rtol=1e-12)
+    np.testing.assert_allclose(found.model, length / 2 * GRADIENT @ steepest, rtol=1e-12)
 
 
 def test_without_positive_curvature_it_is_the_preconditioned_gradient():
@@ -114,7 +135,7 @@ def test_negative_curvature_later_leaves_a_direction_that_descends():
 
 @pytest.mark.parametrize("gradient", [np.zeros(SIZE), np.full(SIZE, np.nan)])
 def test_nothing_to_solve_takes_no_iteration(gradient):
-    found = solve(np.eye(SIZE), gradient, np.zeros(SIZE), np.ones(SIZE))
+    found = solve(np.eye(SIZE), gradient, np.ones(SIZE), np.ones(SIZE))
     assert found.iterations == 0
     np.testing.assert_array_equal(found.solution, np.zeros(SIZE))
 
@@ -146,6 +167,13 @@ def test_going_back_walks_while_the_loss_falls(losses, last, chosen, evaluations
     expected = 99 if chosen is None else count - 4 + chosen
     assert (point[0], model, used) == (expected, -expected, evaluations)
     assert value == (last if chosen is None else losses[chosen])
+
+
+def test_going_back_ends_where_the_model_promises_nothing():
+    saved = Saved(np.arange(8.0)[:, None], np.where(np.arange(8) < 6, 1.0, -1.0), np.int32(8))
+    found = Minimised(np.array([99.0]), np.float64(-2.0), saved, np.int32(50))
+    point, value, model, used = walk(np.arange(SAVED + 4.0), found, 10.0)
+    assert (point[0], value, model, used) == (6, 6, -1, 2)
 
 
 def test_the_damping_follows_the_reduction_ratio():
@@ -218,6 +246,19 @@ def test_the_signs_estimate_the_mean_of_the_squared_gradients():
     np.testing.assert_allclose(estimate(weights.ravel()), (gradients**2).mean(0).ravel(), rtol=0.1)
 
 
+def test_the_diagonal_is_an_average_over_the_steps():
+    problem = softmax_regression()
+    run = descent(
+        lambda average: gauss_newton(1e6, cg_limit=1, probes=1, average=average), problem, 3
+    )  # it hardly moves
+    each = np.asarray(run(0.0)[1].diagonal)
+    for average, weights in ((0.5, [1, 2, 4]), (1.0, [1, 1, 1])):
+        np.testing.assert_allclose(run(average)[1].diagonal[-1], np.average(each, 0, weights), rtol=1e-4)
+    lost = {"kernel": np.full((2, 3), np.nan), "bias": np.zeros(3)}
+    assert np.isfinite(run(0.5, lost)[1].diagonal).all()
+    assert gauss_newton(1.0).init(problem.start).diagonal is None
+
+
 def test_it_stays_where_the_loss_is_a_number():
     """Gauss-Newton's first step goes far beyond; and from there it cannot come back."""
 
@@ -262,6 +303,8 @@ def test_bad_arguments_are_refused():
         gauss_newton(-1.0)
     with pytest.raises(ValueError, match=r"gauss_newton: expected decay within \[0, 1\]; got decay=2.0"):
         gauss_newton(decay=2.0)
+    with pytest.raises(ValueError, match=r"gauss_newton: expected average within \[0, 1\]; got average=-1"):
+        gauss_newton(average=-1)
     params = {"x": jnp.ones(2)}
     tx = gauss_newton(0.1)
     with pytest.raises(
