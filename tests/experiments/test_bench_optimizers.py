@@ -234,8 +234,7 @@ def small_autoencoder(monkeypatch):
         "WIDTHS": (6, 4, 3, 2, 3, 4, 6),
         "INCOMING": 2,
         "RATES": (1e-2,),
-        "DAMPINGS": (1.0,),
-        "CG_LIMIT": 2,
+        "SOLVERS": ((2, 2),),
         "SEEDS": (0,),
         "load": lambda name: split,
     }
@@ -243,29 +242,34 @@ def small_autoencoder(monkeypatch):
         monkeypatch.setattr(autoencoder, name, value)
 
 
+RATES = {"loss": 0.4, "gradient_of_part": 0.5, "ggnvp": 0.6}
+
+
 @pytest.mark.usefixtures("small_autoencoder")
 def test_gauss_newton_and_adam_are_judged_at_equal_cost(monkeypatch):
-    monkeypatch.setattr(autoencoder, "exchange_rates", lambda x: {"loss": 0.4, "ggnvp": 1.1, "seconds": 0.1})
+    monkeypatch.setattr(autoencoder, "exchange_rates", lambda x, parts: RATES | {"parts": parts, "examples": len(x)})
     part = Part("", data=autoencoder.measure(True, ""))
-    by_adam, ours = part.data["runs"]
+    ours, by_adam = part.data["runs"]
     assert by_adam["curve"] == [(10, by_adam["loss"])]
     assert all(cost <= 10 for cost, _ in ours["curve"])
+    # A gradient on all images, two on a part, products for the start and two iterations; one loss more each going back.
+    assert ours["curve"][1][0] in [pytest.approx(1 + 2 * 0.5 + 3 * 0.6 + losses * 0.4) for losses in (1, 2)]
     assert ours["curve"][-1][1] < ours["curve"][0][1]
     (row,) = autoencoder.targets("autoencoder", part)
     assert row.values == [ours["loss"] / by_adam["loss"]] * 2
     text = autoencoder.lines("autoencoder", part)[0]
-    assert "Adam's rate 0.01" in text
-    assert "first damping 1 (1: " in text
+    assert "Adam rate 0.01: " in text
+    assert "1 part in 2, 2 CG iterations: " in text
 
 
 @pytest.mark.usefixtures("small_autoencoder")
 def test_finished_runs_are_kept(monkeypatch, tmp_path):
     done = []
-    monkeypatch.setattr(autoencoder, "exchange_rates", lambda x: done.append("rates") or {"loss": 0.4, "ggnvp": 1.1})
+    monkeypatch.setattr(autoencoder, "exchange_rates", lambda x, parts: done.append("rates") or RATES)
     for name in ("run_adam", "run_gauss_newton"):
         monkeypatch.setattr(autoencoder, name, lambda *_, name=name: done.append(name) or {"loss": 1.0, "curve": []})
     first, second = (autoencoder.measure(False, str(tmp_path)) for _ in range(2))
-    assert done == ["rates", "run_adam", "run_adam", "run_gauss_newton", "run_gauss_newton"]
+    assert done == ["rates", "run_gauss_newton", "run_gauss_newton", "run_adam", "run_adam"]
     assert first == second
 
 
