@@ -137,7 +137,8 @@ def train(
                 if begun is not None:
                     data.require_classes(begun.classes, found.classes)
                     if begun.digests != found.digests:
-                        watcher.note("The run goes on, but not bit for bit as it would have: its data changed.")
+                        changed = "the files of its data changed"
+                        watcher.note(f"The run goes on, but not bit for bit as it would have: {changed}.")
                 folders.write_facts(folder, found, task.feed.steps, task.feed.batch)
         checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints", watcher.note))
         if found.reading is not None:
