@@ -20,6 +20,9 @@ from jax231.train.step import first_carry
 BATCH = 256
 """Examples that are evaluated at a time."""
 
+MASKS = 32
+"""Images with the class of every pixel that are evaluated at a time: all layers of theirs are large."""
+
 
 class Scores(NamedTuple):
     """Means over a split: the loss, the share of right answers, and the mean overlap of areas where the model has it.
@@ -91,7 +94,7 @@ def _images(config: Config, network: Network, splits: Splits) -> Callable[..., S
 
     def sums(params: PyTree, state: PyTree, data: PyTree) -> Sums:
         count = len(data[0])
-        size = min(BATCH, count)
+        size = min(MASKS if overlap else BATCH, count)
 
         def one(i: Array) -> Sums:
             at = jnp.minimum(i * size, count - size)

@@ -41,7 +41,11 @@ def load(config: Config, data_dir: Path | None = None) -> Splits:
     form = zoo.entry(config.model).form
     if form == "tokens":
         return of_text(config, _text(config.data, data_dir))
-    return of_images(config, _images(config, data_dir))
+    found = _images(config, data_dir)
+    pixels, masks = "mean_iou" in zoo.entry(config.model).metrics, found.train.labels.ndim > 1
+    expected = "data with masks for a model of pixels" if pixels else "a model of pixels for data with masks"
+    require(pixels == masks, "train", expected, model=config.model, data=config.data)
+    return of_images(config, found)
 
 
 def of_images(config: Config, dataset: Dataset) -> Splits:
