@@ -16,14 +16,16 @@ def predict(
     run: Path,
     *images: Path,
     top: int = 5,
+    masks: Path | None = None,
     which: Literal["best", "newest"] = "best",
     views: Annotated[Views, Parameter(name="*", consume_multiple=True, negative_iterable=())] = NONE,
     json: bool = False,
 ) -> None:
-    """Classify image files by a training run: the most probable classes of each.
+    """Classify image files by a training run: the most probable classes of each, or the class of every pixel.
 
     Images of another size are resized to that of the run's, colours are made grey where it was trained on grey ones.
     Members and snapshots of a run predict together.
+    A model of pixels writes a picture of each image's mask, an indexed PNG whose indices are the classes.
 
     Parameters
     ----------
@@ -33,6 +35,8 @@ def predict(
         Image files, or folders of them.
     top
         Classes to show of each image.
+    masks
+        Folder for the pictures of masks, which a model of pixels writes.
     which
         The checkpoint: the best by its score on the validation split, or the newest.
     json
@@ -42,13 +46,17 @@ def predict(
     require(top >= 1, "predict", "at least one class", top=top)
     import numpy as np
 
+    from jax231.train.predict import is_of_pixels, probabilistic, read
     from jax231.train.predict import predict as call
-    from jax231.train.predict import probabilistic, read
     from jax231.train.run import open_run
 
     console = Console(stderr=json)
     found = open_run(run, which, say=console.print)
     files = [file for path in images for file in _files(path)]
+    if is_of_pixels(found):
+        _segment(found, files, masks, json)
+        return
+    require(masks is None, "predict", "--masks for models of pixels only", model=found.config.model)
     scores = call(found, np.stack([read(found, file) for file in files]), views.build())
     heading = "probability" if probabilistic(found) else "score"
     rows: list[dict[str, Any]] = []
@@ -66,6 +74,36 @@ def predict(
     ]  # fmt: skip
     columns = {"image": "image", "class": "class", heading: heading}
     show(said, columns, json=False, title=f"{found.config.model}, step {found.step}")
+
+
+def _segment(found: Any, files: list[Path], folder: Path | None, json: bool) -> None:
+    """Write the mask of each image, and show which share of it each class has."""
+    if folder is None:
+        raise ValueError(
+            f"predict: expected --masks FOLDER for the masks of a model of pixels; got none, model={found.config.model}"
+        )
+    names = [f"{file.stem}.png" for file in files]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    require(not twice, "predict", "images whose names differ, as those of their masks do", twice=twice)
+    over = [str(file) for file, name in zip(files, names, strict=True) if (folder / name).absolute() == file.absolute()]
+    require(not over, "predict", "a folder for masks in which they do not overwrite the images", images=over)
+    import numpy as np
+
+    from jax231.data import masks
+    from jax231.train.predict import read, segment
+
+    classes = segment(found, np.stack([read(found, file) for file in files]))
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    for file, name, mask in zip(files, names, classes, strict=True):
+        masks.write(folder / name, mask)
+        shares = np.bincount(mask.ravel(), minlength=len(found.classes)) / mask.size
+        row = {"image": str(file), "mask": str(folder / name)}
+        rows.append(row | {label: float(share) for label, share in zip(found.classes, shares, strict=True)})
+    seen = [label for label in found.classes if any(row[label] > 0 for row in rows)]
+    said = rows if json else [row | {label: f"{row[label]:.2%}".replace("%", " %") for label in seen} for row in rows]
+    title = f"{found.config.model}, step {found.step}: shares of pixels; masks are in {folder}"
+    show(said, {name: name for name in ("image", *seen)}, json=json, title=title)
 
 
 def _files(path: Path) -> list[Path]:

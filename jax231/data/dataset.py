@@ -10,10 +10,10 @@ from jax231.data import splits
 
 
 class Examples(NamedTuple):
-    """Images `(n, h, w, c)` as uint8, raw as in the files, and one label `(n,)` each, as int32."""
+    """Images `(n, h, w, c)` as uint8, raw as in the files, and as int32 a label `(n,)` each, or a mask `(n, h, w)`."""
 
     images: UInt8[np.ndarray, "n h w c"]
-    labels: Int32[np.ndarray, "n"]
+    labels: Int32[np.ndarray, "n *pixels"]
 
     def take(self, indices: np.ndarray) -> "Examples":
         """The examples at `indices`, in that order."""
@@ -61,11 +61,14 @@ class Dataset:
     def split(self, validation: int | None = None, seed: int = 0) -> Splits:
         """Take `validation` examples off the training split, stratified by class; the test split is left alone.
 
+        Images with masks, which have no class of their own, are taken by the shuffle alone.
+
         The training split comes back shuffled. The same arguments give the same examples in the same order on every
         machine.
 
         Raises:    ValueError if `validation` is negative or more than there are training examples.
         """
         held = self.held_out if validation is None else validation
-        train, kept = splits.hold_out(self.train.labels, held, seed)
+        labels = self.train.labels
+        train, kept = splits.hold_out(labels if labels.ndim == 1 else np.zeros(len(labels), np.int32), held, seed)
         return Splits(self.train.take(train), self.train.take(kept), self.test)

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from jax231.data import sources
 from jax231.data.errors import DataError, FetchError
-from jax231.data.locate import Download, Entry, data_folder, place
+from jax231.data.locate import Download, Entry, data_folder, place, remedy
 
 PIECE = 1 << 18
 TIMEOUT = 30  # seconds without a byte
@@ -28,14 +28,17 @@ def fetch(name: str, data_dir: str | Path | None = None, progress: Progress | No
     Nothing is downloaded for a set that is there and right in structure. An interrupted download leaves a `.part` file,
     from which the next call goes on. `progress(file, done, total)` is told the bytes.
 
-    Raises:    ValueError for an unknown name; FetchError if no mirror answers or the content has another digest, with
-               which file to put where.
+    Raises:    ValueError for an unknown name; FetchError if no mirror answers or the content has another digest, and
+               for a set that nobody offers for download, with which file to put where.
     """
     report = sources.check(name, data_dir)
     if report.usable:
         return report
     root, known = data_folder(data_dir), sources.entry(name)
     folder = place(known, root).folder
+    if not known.downloads:
+        files = ", ".join(file.name for file in report.files)
+        raise FetchError(f"{name}: expected {files} in {folder}; {remedy(known, root)}")
     needed = {file.name.removesuffix(".gz") for file in report.files if file.status in ("missing", "corrupt")}
     for download in known.downloads:
         if download.archive:

@@ -54,6 +54,15 @@ class Entry(NamedTuple):
     downloads: tuple[Download, ...]
 
 
+def remedy(entry: Entry, root: Path) -> str:
+    """How a data set gets to its folder: downloaded, or made by hand where there is nothing to download."""
+    if entry.downloads:
+        return f"`jax231 data fetch {entry.name}` downloads them to {root}"
+    return (
+        f"nothing offers them for download: they are made from {entry.source.page}, as `jax231.data.{entry.name}` says"
+    )
+
+
 class Place(NamedTuple):
     """The edition of a data set that is there, or is nearest to it; None stands for a file that is missing."""
 
@@ -98,7 +107,7 @@ def require_complete(entry: Entry, found: Place, root: Path) -> None:
         state = "only other files" if found.folder.is_dir() else "no such folder"
         raise MissingDataError(
             f"{entry.name}: expected {', '.join(found.missing)} in {found.folder}; found {state}. "
-            f"`jax231 data fetch {entry.name}` downloads them to {root}; --data-dir or JAX231_DATA names another folder"
+            f"{remedy(entry, root)}; --data-dir or JAX231_DATA names another folder"
         )
 
 

@@ -66,7 +66,7 @@ def entry(name: str) -> Entry:
 
 
 def load(name: str, data_dir: str | Path | None = None) -> Dataset:
-    """Load labelled images by name, every file checked strictly in structure.
+    """Load labelled images by name, every file checked strictly in structure; labels may be masks, one a pixel.
 
     Files without the official digest are used, with a note in the log "jax231"; `Dataset.digests` records them.
 
@@ -76,7 +76,7 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
     if name == "digits":
         return digits()
     known = entry(name)
-    if known.kind != "images":
+    if known.kind == "text":
         raise ValueError(f"load: expected a data set of images; got {name!r}, a text: use load_text")
     (train, test, classes), digests = read(known, data_dir)
     return Dataset(name, train, test, classes, known.source, digests, known.held_out)
@@ -95,11 +95,12 @@ def check(name: str, data_dir: str | Path | None = None) -> Report:
     """Look at every file of a data set, also after the first bad one, and say what is wrong with it."""
     if name == "digits":
         return Report(name, "", True, [FileReport(file, "found", "with scikit-learn") for file in digits().digests])
-    found = place(entry(name), data_folder(data_dir))
+    known = entry(name)
+    found = place(known, data_folder(data_dir))
     reports = []
     for file, path in zip(found.edition.files, found.paths, strict=True):
         if path is None:
-            reports.append(FileReport(file.name, "missing", f"jax231 data fetch {name}"))
+            reports.append(FileReport(file.name, "missing", _how(known)))
             continue
         try:
             content = path.read_bytes()
@@ -136,7 +137,6 @@ def listing(data_dir: str | Path | None = None) -> list[Row]:
     ]
     for known in CATALOG.values():
         found = place(known, root)
-        megabytes = sum(download.size for download in known.downloads) / 1e6
         row = Row(
             name=known.name,
             title=known.source.title,
@@ -147,7 +147,15 @@ def listing(data_dir: str | Path | None = None) -> list[Row]:
             classes=known.classes,
             licence=known.source.licence,
             place="" if found.missing else str(found.folder),
-            note=f"jax231 data fetch {known.name} ({megabytes:.0f} MB)" if found.missing else "found",
+            note=_how(known, sizes=True) if found.missing else "found",
         )
         rows.append(row)
     return rows
+
+
+def _how(known: Entry, sizes: bool = False) -> str:
+    """How to get a data set, in a few words."""
+    if not known.downloads:
+        return f"made from {known.source.page}"
+    megabytes = sum(download.size for download in known.downloads) / 1e6
+    return f"jax231 data fetch {known.name}" + (f" ({megabytes:.0f} MB)" if sizes else "")

@@ -23,6 +23,9 @@ from jax231.train.step import first_carry
 BATCH = 256
 """Examples that are evaluated at a time."""
 
+MASKS = 32
+"""Images with the class of every pixel that are evaluated at a time: all layers of theirs are large."""
+
 
 class Scores(NamedTuple):
     """Means over a split: the loss, the share of right answers, and the mean overlap of areas where the model has it.
@@ -144,7 +147,8 @@ def _taken(
     if several:
         answer = answers.together(answer, network.entry)
     judge = _judge(network, answer, len(splits.classes), several=several)
-    whole, single = _whole(_images(judge)), jax.jit(judge)
+    most = MASKS if "mean_iou" in network.entry.metrics else BATCH
+    whole, single = _whole(_images(judge, most)), jax.jit(judge)
 
     def taken(params: PyTree, state: PyTree, part: Part) -> tuple[Sums, int]:
         if isinstance(part.data, Judging):
@@ -180,12 +184,12 @@ def _judge(network: Network, answer: answers.Answer, classes: int, *, several: b
     return judge
 
 
-def _images(judge: Callable[..., Sums]) -> Callable[..., Sums]:
-    """Batches of images; the last one reaches back into the one before, whose examples then weigh nothing."""
+def _images(judge: Callable[..., Sums], most: int) -> Callable[..., Sums]:
+    """Batches of `most` images; the last one reaches back into the one before, whose examples then weigh nothing."""
 
     def sums(params: PyTree, state: PyTree, data: PyTree) -> Sums:
         count = len(data[0])
-        size = min(BATCH, count)
+        size = min(most, count)
 
         def one(i: Array) -> Sums:
             at = jnp.minimum(i * size, count - size)

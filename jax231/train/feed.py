@@ -62,7 +62,8 @@ def _images(config: Config, splits: Splits) -> Feed:
     if config.augment or config.mixup > 0:
         from jax231.data import augment
 
-        change = augment.pipeline(config.augment) if config.augment else None
+        masks = splits.train.targets.ndim > 1
+        change = (augment.masked_pipeline if masks else augment.labelled_pipeline)(config.augment)
         mix = augment.mixup
     plain = preprocessed(splits.stats)
     classes = len(splits.classes)
@@ -76,11 +77,13 @@ def _images(config: Config, splits: Splits) -> Feed:
 
     def dress(key: Key, raw: Batch) -> Batch:
         key_augment, key_mix = jax.random.split(key)
-        images = raw.inputs if change is None else change(key_augment, raw.inputs)
+        images, targets = raw.inputs, raw.targets
+        if change is not None:
+            images, targets = change(key_augment, images, targets)
         images = plain(images)
         if mix is None or config.mixup == 0:
-            return Batch(images, raw.targets)
-        return Batch(*mix(key_mix, images, jax.nn.one_hot(raw.targets, classes), config.mixup))
+            return Batch(images, targets)
+        return Batch(*mix(key_mix, images, jax.nn.one_hot(targets, classes), config.mixup))
 
     if splits.streamed:
         source = Training(splits.train.inputs, splits.train.targets, config.seed, batch, config.epochs)

@@ -1,26 +1,31 @@
 """What a trained classifier says of images that it has not seen."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Array, Float, Int, Num
 
 from jax231.core.checks import require
+from jax231.core.types import PyTree
 from jax231.data.decode import Form, read_image
 from jax231.data.stream import ImageFiles
 from jax231.data.views import Views
 from jax231.train import answers
+from jax231.train.evaluate import BATCH, MASKS
 from jax231.train.run import Run
-
-BATCH = 256
-"""Images that go through the model at a time."""
 
 
 def probabilistic(run: Run) -> bool:
     """Whether the model's scores are logarithms of probabilities, as those of a cross entropy are."""
     return run.entry.probabilistic
+
+
+def is_of_pixels(run: Run) -> bool:
+    """Whether the model gives every pixel a class, so that `segment` is for it and not `predict`."""
+    return "mean_iou" in run.entry.metrics
 
 
 def predict(
@@ -43,28 +48,52 @@ def each(
 
     Raises: as `predict`; ValueError for `plain` of a run that keeps no average.
     """
-    require(run.stats is not None, "predict", "a run on images", model=run.entry.name)
-    require("mean_iou" not in run.entry.metrics, "predict", "a model with one class an image", model=run.entry.name)
-    require(len(images) > 0, "predict", "at least one image", images=images)
-    require(images.shape[1:] == run.shape, "predict", f"images {run.shape}", images=images.shape)
-
+    _require_images("predict", run, images)
+    require(not is_of_pixels(run), "predict", "a model with one class an image", model=run.entry.name)
     answer = answers.plain(run.network, run.stats)
     if views is not None:
         answer = answers.viewed(answer, run.entry, views)
-
-    @jax.jit
-    def scores(params, state, images):
-        found = run.entry.scores(answer(params, state, images))
-        return jax.nn.softmax(found) if probabilistic(run) else found
-
     chosen = []
     for member in run.members:
         require(not plain or member.plain is not None, "predict", "a run that keeps an average", ema=run.config.ema)
         chosen.append(member.plain if plain and member.plain else (member.params, member.state))
+    told = jax.nn.softmax if probabilistic(run) else lambda scores: scores
+    return _in_parts(chosen, images, lambda *seen: told(run.entry.scores(answer(*seen))), BATCH)
+
+
+def segment(run: Run, images: Num[np.ndarray, "n h w c"]) -> Int[np.ndarray, "n h w"]:
+    """The class of every pixel that scores highest, by the mean of the probabilities where a run has several members.
+
+    Raises: ValueError for images of another shape than the run's, and for models of text or with one class an image.
+    """
+    _require_images("segment", run, images)
+    require(is_of_pixels(run), "segment", "a model of pixels", model=run.entry.name)
+    answer = answers.plain(run.network, run.stats)
+    if len(run.members) == 1:
+        only = [(run.members[0].params, run.members[0].state)]
+        return _in_parts(only, images, lambda *seen: jnp.argmax(run.entry.scores(answer(*seen)), -1), MASKS)[0]
+    every = answers.together(answer, run.entry)
+    return _in_parts([run.stacked()], images, lambda *seen: jnp.argmax(every(*seen)[-1], -1), MASKS)[0]
+
+
+def _require_images(where: str, run: Run, images: Num[np.ndarray, "..."] | ImageFiles) -> None:
+    require(run.stats is not None, where, "a run on images", model=run.entry.name)
+    require(len(images) > 0, where, "at least one image", images=images)
+    require(images.shape[1:] == run.shape, where, f"images {run.shape}", images=images.shape)
+
+
+def _in_parts(
+    networks: Sequence[tuple[PyTree, PyTree]],
+    images: np.ndarray | ImageFiles,
+    told: Callable[[PyTree, PyTree, Array], Array],
+    size: int,
+) -> Num[np.ndarray, "networks n ..."]:
+    """What each network, its parameters and state, tells of the images, `size` of them at a time."""
+    compiled = jax.jit(told)
     found = []
-    for i in range(0, len(images), BATCH):
-        part = jnp.asarray(images[i : i + BATCH])
-        found.append([np.asarray(scores(*one, part)) for one in chosen])
+    for i in range(0, len(images), size):
+        part = jnp.asarray(images[i : i + size])
+        found.append([np.asarray(compiled(*one, part)) for one in networks])
     return np.concatenate(found, 1)
 
 

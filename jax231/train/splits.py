@@ -65,6 +65,8 @@ def load(
     """
     text = zoo.entry(config.model).form == "tokens"
     if not text and _is_path(config.data):
+        pixels = "mean_iou" in zoo.entry(config.model).metrics
+        require(not pixels, "train", "data with masks for a model of pixels", model=config.model, data=config.data)
         from jax231.train import reading
 
         return reading.load(config, stream, workers, stats)
@@ -72,7 +74,11 @@ def load(
     require(config.crop == "none", "train", "a folder of images to cut from", data=config.data, crop=config.crop)
     if text:
         return of_text(config, _text(config.data, data_dir))
-    return of_images(config, sources.load(config.data, data_dir))
+    found = sources.load(config.data, data_dir)
+    pixels, masks = "mean_iou" in zoo.entry(config.model).metrics, found.train.labels.ndim > 1
+    expected = "data with masks for a model of pixels" if pixels else "a model of pixels for data with masks"
+    require(pixels == masks, "train", expected, model=config.model, data=config.data)
+    return of_images(config, found)
 
 
 def of_images(config: Config, dataset: Dataset) -> Splits:

@@ -128,3 +128,24 @@ def test_what_is_refused():
         augment.resized_crop(KEY, IMAGES, areas=(0.0, 1.0))
     with pytest.raises(ValueError, match="a largest scale of at least 1"):
         augment.scale_jitter(KEY, IMAGES, largest=0.5)
+
+
+def test_masks_move_as_their_pixels_do():
+    """A mask that says of every pixel what the image says stays so; black is class 0."""
+    masks = IMAGES[..., 0].astype(jnp.int32)
+    change = augment.masked_pipeline(["flip", "pad_crop"])
+    images, moved = jax.jit(change)(KEY, IMAGES, masks)
+    np.testing.assert_array_equal(moved, images[..., 0])
+    assert moved.dtype == jnp.int32
+    np.testing.assert_array_equal(images, jax.jit(pipeline(["flip", "pad_crop"]))(KEY, IMAGES))
+    images, same = jax.jit(augment.masked_pipeline(["lighting"]))(KEY, IMAGES, masks)
+    np.testing.assert_array_equal(same, masks)
+    assert (images != IMAGES).any()
+
+
+@pytest.mark.parametrize("name", sorted(set(AUGMENTATIONS) - {*augment.MOVING, *augment.COLORING}))
+def test_augmentations_that_masks_cannot_follow_are_refused(name):
+    with pytest.raises(ValueError, match=rf"expected augmentations that masks follow \(flip, pad_crop,.*'{name}'"):
+        augment.masked_pipeline(["flip", name])
+    with pytest.raises(ValueError, match="nearest: flip"):
+        augment.masked_pipeline(["flp"])
