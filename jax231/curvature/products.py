@@ -86,8 +86,7 @@ def dense(product: Product, like: PyTree, *, block: int = 16) -> Float[Array, "n
     """The matrix of a linear map on vectors like the tree `like`, in the order of `tree.ravel`.
 
     Shapes:  `like` with n scalars -> (n, n).
-    Cost:    n products, `block` of them in memory together, in two loops side by side; more are no faster on a CPU,
-             whose caches they outgrow.
+    Cost:    n products, `block` of them in memory together; more are no faster on a CPU, whose caches they outgrow.
     Raises:  ValueError if `block` is below 1, for vectors that are not of floating point numbers.
     """
     return _rows("dense", product, like, block).T
@@ -119,25 +118,19 @@ def ggn(
     return _symmetric(_rows("ggn", linearized_ggnvp(outputs_fn, outputs_loss, params)[1], params, block))
 
 
-CHAINS = 2
-"""Loops over blocks that do not wait for each other: small products leave a second core idle, two loops do not."""
-
-
 def _rows(where: str, product: Product, like: PyTree, block: int) -> jax.Array:
     """``product(e_i)`` as row i, for every unit vector e_i like the tree `like`."""
     require(block >= 1, where, "a block of at least one column", block=block)
     require_parameters(where, like)
     flat, unravel = tree.ravel(gathered(like))
-    chains = min(CHAINS, block, flat.size)
-    block = min(block // chains, -(-flat.size // chains))
-    indices = jnp.arange(-(-flat.size // (chains * block)) * chains * block).reshape(chains, -1, block)
+    block = min(block, flat.size)
+    indices = jnp.arange(-(-flat.size // block) * block).reshape(-1, block)
 
     def row(index: jax.Array) -> jax.Array:
         column = unravel(jax.nn.one_hot(index, flat.size, dtype=flat.dtype))
         return tree.ravel(gathered(product(placed(column, like))))[0]
 
-    rows = [jax.lax.map(jax.vmap(row), chain) for chain in indices]
-    return jnp.concatenate(rows).reshape(-1, flat.size)[: flat.size]
+    return jax.lax.map(jax.vmap(row), indices).reshape(-1, flat.size)[: flat.size]
 
 
 def _symmetric(matrix: jax.Array) -> jax.Array:

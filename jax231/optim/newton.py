@@ -154,7 +154,7 @@ def newton(
     damping: Scalar = 0.0,
     *,
     indefinite: str = "damping",
-    block: int = 16,
+    block: int = 32,
 ) -> optax.GradientTransformationExtraArgs:
     """Newton made safe: the step solves (H + lambda I) p = -gradient, then is shortened until the loss falls.
 
@@ -177,7 +177,7 @@ def newton(
     return _globalised("newton", damping, SOLVES[indefinite], block)
 
 
-def saddle_free_newton(damping: Scalar = 1e-3, *, block: int = 16) -> optax.GradientTransformationExtraArgs:
+def saddle_free_newton(damping: Scalar = 1e-3, *, block: int = 32) -> optax.GradientTransformationExtraArgs:
     """`newton` with the absolute values of the Hessian's eigenvalues: saddles repel it, as they repel descent.
 
     damping: lambda >= 0, traced. Around saddles of networks many eigenvalues are nearly zero; without it steps along
@@ -206,7 +206,7 @@ def _globalised(where: str, damping: Scalar, solve: Solve, block: int) -> optax.
     return optax.GradientTransformationExtraArgs(_init, update)
 
 
-def newton_pure(*, block: int = 16) -> optax.GradientTransformationExtraArgs:
+def newton_pure(*, block: int = 32) -> optax.GradientTransformationExtraArgs:
     """The course's Newton step ``x -= H^-1 gradient``: "no hyperparameters, no learning rate", and no safety.
 
     It solves a quadratic at once and converges quadratically from near by. From elsewhere it goes to any point where
