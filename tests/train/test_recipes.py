@@ -40,7 +40,7 @@ def test_a_step_of_every_recipe_keeps_the_form_of_its_state(name):
 
     def first_step(state, data):
         first = jnp.int32(0)
-        return step.make_step(task)(state, task.feed.take(data, task.feed.plan(data, first), first))
+        return step.make_step(task)(state, task.feed.take(data, task.feed.plan(data, first, first), first))
 
     after, metrics = jax.eval_shape(first_step, state, task.feed.data)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
