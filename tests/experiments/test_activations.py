@@ -21,5 +21,5 @@ def test_derivatives_are_those_of_the_definitions(tmp_path):
     }
     assert list(known) == list(activations.FUNCTIONS)
     for name, (function, _) in activations.FUNCTIONS.items():
-        np.testing.assert_allclose(activations.curves(function, x)[1], known[name], rtol=1e-5, atol=2e-7)  # 1 - t^2 cancels
+        np.testing.assert_allclose(activations.curves(function, x)[1], known[name], rtol=1e-5, atol=2e-7)
     assert activations.main(activations.Config(points=21, folder=tmp_path)).stat().st_size > 10_000
