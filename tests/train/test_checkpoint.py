@@ -46,7 +46,8 @@ def test_a_reader_leaves_alone_what_another_process_is_writing(tmp_path):
         assert checkpoints.newest(state(0))["x"][0] == 0
     assert half.exists()
     with Checkpoints(tmp_path / "c"):
-        assert not half.exists()
+        pass  # Orbax removes it beside other work, and has when it is closed
+    assert not half.exists()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax, whose read failed
