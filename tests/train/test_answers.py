@@ -58,8 +58,8 @@ def test_a_network_that_pools_over_any_area_sees_scales_whole():
     answer = answers.plain(net, stats)
     seen = answers.viewed(answer, net.entry, views.named("multi_scale", scales=(1.0, 1.5), dense=True))
     larger = views.resized(images, (14, 14))
-    each = [jax.nn.softmax(answer(params, state, x)) for x in (images, larger)]
-    np.testing.assert_allclose(jnp.exp(seen(params, state, images)), np.mean(each, 0), rtol=1e-5)
+    each = [jax.nn.softmax(jax.jit(answer)(params, state, x)) for x in (images, larger)]
+    np.testing.assert_allclose(jnp.exp(jax.jit(seen)(params, state, images)), np.mean(each, 0), rtol=1e-5)
 
 
 def test_what_has_no_views(softmax):
