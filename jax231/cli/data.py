@@ -101,7 +101,10 @@ def _folder_rows(folder: Path, workers: int | None) -> list[dict[str, Any]]:
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(str(folder), total=None)
-        hear = lambda done, total: progress.update(task, completed=done, total=total)  # noqa: E731
+
+        def hear(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
         report = check_folder(folder, machine.cores() if workers is None else workers, hear)
     usable, count = not report.bad, sum(report.files.values())
     splits = ", ".join(f"{number:,} {split}" for split, number in report.files.items())

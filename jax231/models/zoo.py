@@ -78,6 +78,11 @@ class Entry(NamedTuple):
         """Whether the scores are logarithms of probabilities, as those of a cross entropy are."""
         return "cross_entropy" in self.loss
 
+    @property
+    def of_pixels(self) -> bool:
+        """Whether every pixel gets a class of its own, so that targets are masks."""
+        return "mean_iou" in self.metrics
+
     def expected_start(self, classes: int) -> float:
         """The loss of scores that are all alike: log k for softmax, k - 1 for hinges, 1.6 log k with two heads more."""
         logarithm = math.log(classes)

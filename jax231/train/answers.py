@@ -39,7 +39,7 @@ def viewed(answer: Answer, entry: zoo.Entry, views: Views) -> Answer:
     Source: Krizhevsky et al. 2012, section 4.1; Simonyan & Zisserman 2015 (arXiv:1409.1556), section 3.2.
     """
     expected = "a model that gives the probabilities of an image's classes, which views average"
-    whole = entry.probabilistic and entry.form == "image" and "mean_iou" not in entry.metrics
+    whole = entry.probabilistic and entry.form == "image" and not entry.of_pixels
     require(whole, "views", expected, model=entry.name)
 
     def averaged(params: PyTree, state: PyTree, images: Array) -> Float[Array, "n k"]:

@@ -147,7 +147,7 @@ def _taken(
     if several:
         answer = answers.together(answer, network.entry)
     judge = _judge(network, answer, len(splits.classes), several=several)
-    most = MASKS if "mean_iou" in network.entry.metrics else BATCH
+    most = MASKS if network.entry.of_pixels else BATCH
     whole, single = _whole(_images(judge, most)), jax.jit(judge)
 
     def taken(params: PyTree, state: PyTree, part: Part) -> tuple[Sums, int]:
@@ -165,7 +165,7 @@ def _whole(sums: Callable[..., Sums]) -> Callable[[PyTree, PyTree, Part], tuple[
 
 def _judge(network: Network, answer: answers.Answer, classes: int, *, several: bool) -> Callable[..., Sums]:
     """``judge(params, state, images, targets, weight)``: the sums over images, each as often as it weighs."""
-    overlap = "mean_iou" in network.entry.metrics
+    overlap = network.entry.of_pixels
 
     def judged(outputs: PyTree, targets: Array, weight: Array) -> Sums:
         matrix = None

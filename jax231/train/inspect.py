@@ -168,7 +168,7 @@ def judge(run: Run, splits: Splits, split: SplitName | None = None, *, worst: in
 def _images(run: Run, part: Batch, name: str, worst: int) -> Judged:
     """All images of a split, a batch at a time; the last is filled up with its first image, which is not counted."""
     plain, classes = preprocessed(run.stats), len(run.classes)
-    pixels = "mean_iou" in run.entry.metrics
+    pixels = run.entry.of_pixels
 
     @jax.jit
     def look(params: PyTree, state: PyTree, images: Array, targets: Array) -> tuple[Array, ...]:

@@ -25,7 +25,7 @@ def probabilistic(run: Run) -> bool:
 
 def is_of_pixels(run: Run) -> bool:
     """Whether the model gives every pixel a class, so that `segment` is for it and not `predict`."""
-    return "mean_iou" in run.entry.metrics
+    return run.entry.of_pixels
 
 
 def predict(

@@ -65,7 +65,7 @@ def load(
     """
     text = zoo.entry(config.model).form == "tokens"
     if not text and _is_path(config.data):
-        pixels = "mean_iou" in zoo.entry(config.model).metrics
+        pixels = zoo.entry(config.model).of_pixels
         require(not pixels, "train", "data with masks for a model of pixels", model=config.model, data=config.data)
         from jax231.train import reading
 
@@ -75,7 +75,7 @@ def load(
     if text:
         return of_text(config, _text(config.data, data_dir))
     found = sources.load(config.data, data_dir)
-    pixels, masks = "mean_iou" in zoo.entry(config.model).metrics, found.train.labels.ndim > 1
+    pixels, masks = zoo.entry(config.model).of_pixels, found.train.labels.ndim > 1
     expected = "data with masks for a model of pixels" if pixels else "a model of pixels for data with masks"
     require(pixels == masks, "train", expected, model=config.model, data=config.data)
     return of_images(config, found)
