@@ -79,7 +79,10 @@ class Config:
     """Seeds that predict together."""
 
     snapshots: int = 3
-    """Snapshots of one run: its epochs are as many cycles of equal length."""
+    """Snapshots of one run, taken at the ends of as many cycles."""
+
+    growth: float = 2.0
+    """How many times as long each cycle is as the one before; 1 makes them equal."""
 
     decay: float = 0.98
     """Of the moving average of parameters, in a run of constant rate."""
@@ -118,7 +121,7 @@ def _write(rows: list[dict[str, Any]], config: Config) -> None:
         before = msgspec.json.decode(path.read_bytes())["rows"]
         rows = [row for row in before if row["data"] != rows[0]["data"]] + rows
     measured_sets = {row["data"] for row in rows}
-    numbers = ("repeats", "members", "snapshots", "decay", "tested", "epochs")
+    numbers = ("repeats", "members", "snapshots", "growth", "decay", "tested", "epochs")
     facts = {
         "command": as_called("ensembles"),
         "config": {name: x for name, x in asdict(config).items() if name in numbers},
@@ -136,7 +139,10 @@ def _write(rows: list[dict[str, Any]], config: Config) -> None:
 
 def measured(base: Training, config: Config, folder: Path) -> list[dict[str, Any]]:
     """The gains on one data set; all repeats are members of the same three programs."""
-    restarts: dict[str, Any] = {"schedule": "warm_restarts", "cycle": base.epochs / config.snapshots, "growth": 1.0}
+    lengths = sum(config.growth**i for i in range(config.snapshots))
+    restarts: dict[str, Any] = {
+        "schedule": "warm_restarts", "cycle": base.epochs / lengths, "growth": config.growth,
+    }  # fmt: skip
     several = _trained(replace(base, members=config.repeats * config.members), folder / "members", config)
     kept = replace(base, members=config.repeats, snapshots=config.snapshots, **restarts)
     cycles = _trained(kept, folder / "snapshots", config)
