@@ -1,6 +1,9 @@
 """Fixtures of every test: float64 on request, full matrix precision, quick compilation, no deadlines."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
@@ -9,6 +12,12 @@ if not os.environ.get("JAX231_TEST_OPTIMIZED"):
     # Appended to the environment, for processes that tests start.
     quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {quick}"
+
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    # Tests of training and of the command line compile the same programs over and over, many in processes of their own.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jax231-compiled-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 from pathlib import Path
 

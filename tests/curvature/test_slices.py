@@ -22,7 +22,7 @@ def test_a_line_point_by_point(block):
     at = np.linspace(-1, 1, 5)
     found = jax.jit(lambda p: loss_line(fun, p, FIRST, at, block=block))(PARAMS)
     expected = [fun(tree.axpy(t, FIRST, PARAMS)) for t in at]
-    chex.assert_trees_all_close(found, jax.tree.map(lambda *x: jnp.stack(x), *expected), rtol=1e-5)
+    chex.assert_trees_all_close(found, jax.tree.map(lambda *x: jnp.stack(x), *expected), rtol=1e-5, atol=1e-5)
 
 
 def test_a_plane_point_by_point():
@@ -32,7 +32,7 @@ def test_a_plane_point_by_point():
     for i, s in enumerate(at[0]):
         for j, t in enumerate(at[1]):
             expected = fun(tree.axpy(s, FIRST, tree.axpy(t, SECOND, PARAMS)))
-            chex.assert_trees_all_close(jax.tree.map(lambda x, i=i, j=j: x[i, j], found), expected, rtol=1e-5)
+            chex.assert_trees_all_close(jax.tree.map(lambda x, i=i, j=j: x[i, j], found), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_random_direction_is_as_long_as_the_parameters_filter_by_filter():

@@ -3,6 +3,7 @@
 The nets of the papers stop at `jax.eval_shape`; their small variants, of the same code, go all the way.
 """
 
+import functools
 import math
 
 import jax
@@ -12,7 +13,6 @@ import optax
 import pytest
 
 from jax231.core import tree
-from jax231.core.types import Batch
 from jax231.models import zoo
 from jax231.models.example import example
 from jax231.nn.bridge import functionalize, rate_kinds, tapped_layers
@@ -28,24 +28,28 @@ by_architecture = pytest.mark.parametrize("entry", FIRST.values(), ids=lambda en
 
 
 class Case:
-    """The small variant of an entry, with a batch."""
+    """The small variant of an entry, with a batch of eight."""
 
-    def __init__(self, entry: zoo.Entry, n: int = 4):
+    def __init__(self, entry: zoo.Entry):
         shape, classes, arguments = entry.small
         self.entry, self.classes = entry, classes
         self.constructor = entry.constructor(shape, classes, **arguments)
         self.model = functionalize(self.constructor)
         self.params, self.state = jax.jit(self.model.init)(jax.random.key(0))
-        self.batch = example(entry, shape, classes, n, jax.random.key(1), arguments)
-        self.rates = {}
+        self.batch = example(entry, shape, classes, 8, jax.random.key(1), arguments)
 
-    def loss(self, params, *, train=True, state=None, key=None, rates=None, batch: Batch | None = None):
-        batch = batch or self.batch
+    def loss(self, params, *, train=True, state=None, key=None, rates=None):
         outputs, state = self.model.apply(
-            params, self.state if state is None else state, batch.inputs, train=train,
+            params, self.state if state is None else state, self.batch.inputs, train=train,
             key=jax.random.key(2) if key is None else key, rates=rates or {},
         )  # fmt: skip
-        return jnp.mean(self.entry.loss_function(outputs, batch.targets)), state
+        return jnp.mean(self.entry.loss_function(outputs, self.batch.targets)), state
+
+
+@functools.cache
+def case_of(name: str) -> Case:
+    """One case for all tests of an entry: to initialize a net takes half of a test's time."""
+    return Case(zoo.entry(name))
 
 
 @pytest.mark.parametrize("entry", LEARNERS, ids=lambda entry: entry.name)
@@ -63,7 +67,7 @@ def test_the_net_of_the_paper_has_scores_for_its_classes(entry):
 @by_name
 def test_a_small_net_keeps_the_contract(entry):
     """One test an entry, since most of its time is compilation."""
-    case = Case(entry, n=8)
+    case = case_of(entry.name)
     start, state = jax.jit(case.loss)(case.params)
 
     expected = entry.expected_start(case.classes)
@@ -102,7 +106,7 @@ def test_a_small_net_keeps_the_contract(entry):
 
 @by_architecture
 def test_derivatives_lanes_rates_and_narrow_types(entry):
-    case = Case(entry)
+    case = case_of(entry.name)
     rates = dict.fromkeys(rate_kinds(case.constructor), 0.1)
 
     @jax.jit
@@ -115,8 +119,8 @@ def test_derivatives_lanes_rates_and_narrow_types(entry):
     assert hvp._cache_size() == 1, "another rate compiles nothing"
 
     seeds = jax.random.split(jax.random.key(5), 2)
-    lanes = jax.jit(jax.vmap(lambda key: case.loss(case.model.init(key)[0], train=False)[0]))(seeds)
-    alone = case.loss(case.model.init(seeds[1])[0], train=False)[0]
+    made = lambda key: case.loss(case.model.init(key)[0], train=False)[0]  # noqa: E731
+    lanes, alone = jax.jit(jax.vmap(made))(seeds), jax.jit(made)(seeds[1])
     np.testing.assert_allclose(lanes[1], alone, rtol=2e-5)
 
     narrow = functionalize(case.constructor, dtype=jnp.bfloat16)
@@ -130,7 +134,7 @@ def test_derivatives_lanes_rates_and_narrow_types(entry):
 
 @by_architecture
 def test_taps_give_the_gradients_of_pre_activations(entry):
-    case = Case(entry)
+    case = case_of(entry.name)
     layers = tapped_layers(case.constructor)
     assert layers
 
