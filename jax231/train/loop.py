@@ -21,7 +21,7 @@ from jax231.train.config import Config, StreamName
 from jax231.train.evaluate import Scores, Together
 from jax231.train.interrupt import Interrupted, deferred
 from jax231.train.judge import Judge, numbers, whole
-from jax231.train.layout import layout
+from jax231.train.layout import Layout, layout
 from jax231.train.log import Log, Unwritten, finite
 from jax231.train.state import TrainState
 
@@ -128,6 +128,7 @@ def train(
     require(held, "train", "images that fit into memory for several members (--stream never)", members=config.members)
     held = not (found.streamed and processes.several())
     require(held, "train", "images that fit into memory for several processes (--stream never)", data=config.data)
+    placed = layout(devices)
     with ExitStack() as stack:
         request = stack.enter_context(deferred(f"Interrupted. Go on with: {_again(folder)}"))
         with processes.together(_again(folder)), processes.first_alone() as first:
@@ -145,7 +146,7 @@ def train(
         if found.reading is not None:
             watcher.note(found.reading.note)
         with processes.together(_again(folder)):
-            loop = _Loop(task, found, folder, watcher, checkpoints, devices, deterministic, save_seconds, chunk)
+            loop = _Loop(task, found, folder, watcher, checkpoints, placed, devices, deterministic, save_seconds, chunk)
             stack.callback(loop.supply.close)
             return loop.run(request)
 
@@ -160,6 +161,7 @@ class _Loop:
         folder: Path,
         watcher: Watcher,
         checkpoints: Checkpoints,
+        placed: Layout,
         devices: int,
         deterministic: bool,
         save_seconds: float,
@@ -168,7 +170,6 @@ class _Loop:
         self.task, self.splits, self.folder, self.watcher = task, splits, folder, watcher
         self.checkpoints, self.save_seconds = checkpoints, save_seconds
         self.log = Log(folder / "metrics.jsonl", watcher.note) if processes.is_first() else Unwritten()
-        placed = layout(devices)
         self._spread, self._placed = placed.spread, placed.placed
         self.supply = streamed.supply(task.feed.data, placed.spread, placed.deal)
         self.advance = jax.jit(members.advance(task, placed.place), **placed.results)

@@ -157,6 +157,12 @@ def test_a_full_disk_is_said_and_a_later_resume_has_the_same_bits(undisturbed, s
     assert_same_bits(train(stopped, resume=True).train, undisturbed[1].train)
 
 
+def test_devices_that_are_not_there_are_refused_before_there_is_a_folder(tmp_path):
+    with pytest.raises(ValueError, match=r"devices: expected a number of devices within \[1, \d+\]; got devices=999"):
+        train(tmp_path / "run", devices=999)
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_explosion_stops_the_run(tmp_path):
     with pytest.raises(DivergedError, match=r"more than 3 times the .* the rate is too high"):
         train(tmp_path / "run", runs.config(optimizer="momentum", rate=80.0))
