@@ -52,6 +52,7 @@ class Checkpoints:
         best = keep.BestN(get_metric_fn=lambda m: m["score"], n=1, keep_checkpoints_without_metrics=False)
         self._say = say
         self._pending: tuple[int, Any] | None = None
+        self._unreadable = set[int]()
         self._lost = False
         every: Any = save.FixedIntervalPolicy(1)  # Any: Orbax's policies do not fit its own protocols
         newest: Any = keep.AnyPreservationPolicy([keep.LatestN(NEWEST), best])
@@ -82,9 +83,11 @@ class Checkpoints:
     def save(self, step: int, state: PyTree, score: float | None = None) -> None:
         """Begin to write the state after `step` steps; a higher `score` is better.
 
-        It returns once the arrays are copied. The one before is waited for.
+        It returns once the arrays are copied. The one before is waited for. Those that were found damaged are removed:
+        they would stand in the place of the same steps done again, and Orbax writes no step before its newest.
         """
         self.wait()
+        self._remove_damaged()
         if any(kept.step == step for kept in self.kept()):
             return
         metrics = None if score is None or not np.isfinite(score) else {"score": float(score)}
@@ -108,6 +111,11 @@ class Checkpoints:
             self._failed(step, error)
             return False
         return True
+
+    def _remove_damaged(self) -> None:
+        for step in sorted(self._unreadable):
+            self._orbax.delete(step, missing_ok=True)
+        self._unreadable.clear()
 
     def _failed(self, step: int, error: Exception) -> None:
         self._lost = True
@@ -163,6 +171,7 @@ class Checkpoints:
         return state
 
     def _damaged(self, step: int, error: Exception) -> None:
+        self._unreadable.add(step)
         self._say(f"The checkpoint of step {step} is damaged ({_reason(error)}): trying the one before.")
 
 

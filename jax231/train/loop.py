@@ -1,5 +1,6 @@
 """The loop of a training run: chunks of compiled steps, records, checkpoints, and the ways in which it ends."""
 
+import math
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -20,7 +21,7 @@ from jax231.train.config import Config, StreamName
 from jax231.train.evaluate import Scores, Together
 from jax231.train.interrupt import Interrupted, deferred
 from jax231.train.judge import Judge, numbers, whole
-from jax231.train.layout import layout
+from jax231.train.layout import Layout, layout
 from jax231.train.log import Log, Unwritten, finite
 from jax231.train.state import TrainState
 
@@ -127,6 +128,7 @@ def train(
     require(held, "train", "images that fit into memory for several members (--stream never)", members=config.members)
     held = not (found.streamed and processes.several())
     require(held, "train", "images that fit into memory for several processes (--stream never)", data=config.data)
+    placed = layout(devices)
     with ExitStack() as stack:
         request = stack.enter_context(deferred(f"Interrupted. Go on with: {_again(folder)}"))
         with processes.together(_again(folder)), processes.first_alone() as first:
@@ -144,7 +146,7 @@ def train(
         if found.reading is not None:
             watcher.note(found.reading.note)
         with processes.together(_again(folder)):
-            loop = _Loop(task, found, folder, watcher, checkpoints, devices, deterministic, save_seconds, chunk)
+            loop = _Loop(task, found, folder, watcher, checkpoints, placed, devices, deterministic, save_seconds, chunk)
             stack.callback(loop.supply.close)
             return loop.run(request)
 
@@ -159,6 +161,7 @@ class _Loop:
         folder: Path,
         watcher: Watcher,
         checkpoints: Checkpoints,
+        placed: Layout,
         devices: int,
         deterministic: bool,
         save_seconds: float,
@@ -167,7 +170,6 @@ class _Loop:
         self.task, self.splits, self.folder, self.watcher = task, splits, folder, watcher
         self.checkpoints, self.save_seconds = checkpoints, save_seconds
         self.log = Log(folder / "metrics.jsonl", watcher.note) if processes.is_first() else Unwritten()
-        placed = layout(devices)
         self._spread, self._placed = placed.spread, placed.placed
         self.supply = streamed.supply(task.feed.data, placed.spread, placed.deal)
         self.advance = jax.jit(members.advance(task, placed.place), **placed.results)
@@ -176,6 +178,8 @@ class _Loop:
         self.expected = task.network.entry.expected_start(len(splits.classes))
         self.judge = Judge(task, splits)
         self._weights: PyTree = None
+        self._best: tuple[int, TrainState, float] | None = None  # of the epochs that no checkpoint has
+        self._highest = -math.inf
         self.chunk = self._environment(devices, deterministic, chunk)
 
     # Where to begin
@@ -224,6 +228,8 @@ class _Loop:
         total, train = config.epochs * feed.steps, self._start()
         done = int(train.step)
         self.log.cut(done)
+        scored = [kept.score for kept in self.checkpoints.kept() if kept.score is not None]
+        self._highest = max(scored, default=-math.inf)
         held_out = self._laid(self.splits.validation)
         self.watcher.begin(config, steps=total, done=done, epoch_steps=feed.steps, batch=feed.batch)
         saved, seconds, scores = time.monotonic(), 0.0, None
@@ -244,16 +250,17 @@ class _Loop:
                 scores = None if held_out is None else self.judge.now(train, held_out)
                 self._record_epoch(train, scores, seconds)
                 seconds = 0.0
+                self._remember(done, train, scores)
             asked, due = processes.of_any(request.asked, time.monotonic() - saved >= self.save_seconds)
             if asked or due:
-                self.checkpoints.save(done, train, self._score(scores))
+                self._save(done, train, scores)
                 saved = time.monotonic()
             if asked and done < total:
                 self._leave(done)
         return self._end(train, scores)
 
     def _end(self, train: TrainState, scores: Scores | Together | None) -> Result:
-        self.checkpoints.save(int(train.step), train, self._score(scores))
+        self._save(int(train.step), train, scores)
         if not self._saved(int(train.step)):
             raise CheckpointError(
                 f"{self.folder}: expected room for the last checkpoint; make some and go on by --resume {self.folder}"
@@ -270,6 +277,19 @@ class _Loop:
             self.watcher.note(f"Damaged images that were skipped: {skipped}, in {self.folder / streamed.FILE}")
         several = {split: one for split, one in found.items() if isinstance(one, Together)}
         return Result(train, whole(found.get("validation")), whole(found.get("test")), several)
+
+    def _remember(self, done: int, train: TrainState, scores: Scores | Together | None) -> None:
+        """Keep the state after an epoch in memory where none was better: no checkpoint may be due for many epochs."""
+        score = self._score(scores)
+        if score is not None and score >= self._highest:
+            self._best, self._highest = (done, train, score), score
+
+    def _save(self, done: int, train: TrainState, scores: Scores | Together | None) -> None:
+        """Write the state, and before it that of the best epoch since the last checkpoint."""
+        if self._best is not None and self._best[0] < done:
+            self.checkpoints.save(*self._best)
+        self._best = None
+        self.checkpoints.save(done, train, self._score(scores))
 
     def _leave(self, done: int) -> None:
         """End by a signal, saved if the disk allowed it."""
@@ -291,6 +311,8 @@ class _Loop:
             reason = failure.locate(self.task, self.advance, before, self.supply.at, last)
         if reason is not None:
             self.log.append({"kind": "stopped", "step": int(before.step), "reason": reason})
+            if self._best is not None:
+                self.checkpoints.save(*self._best)
             raise failure.DivergedError(f"{self.folder}: training stopped: {reason}")
 
     # Records

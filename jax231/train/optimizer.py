@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -79,6 +80,17 @@ def build(config: Config, epoch_steps: int) -> optax.GradientTransformationExtra
         still = matching(*config.freeze)
         tx = on_subset(tx, lambda name: not still(name))
     return tx
+
+
+def require_patterns(config: Config, names: Sequence[str]) -> None:
+    """Every pattern of `freeze` and `factors` fits a parameter's name: else a slip of the pen would train them all.
+
+    Raises: ValueError naming those that fit none, with the names.
+    """
+    for field, patterns in (("freeze", config.freeze), ("factors", config.factors)):
+        fit_none = [pattern for pattern in patterns if not any(map(matching(pattern), names))]
+        expected = f"patterns of {field} that fit a parameter of {config.model}"
+        require(not fit_none, "train", expected, fit_none=fit_none, names=list(names))
 
 
 def _scaled(

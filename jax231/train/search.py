@@ -1,6 +1,8 @@
 """What is searched for and how, and the settings that a stage asks for."""
 
 import itertools
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -106,14 +108,16 @@ def command(search: Search, setting: Setting) -> str | None:
     config, decoupled = search.config, search.config.optimizer in DECOUPLED
     if ("l2" if decoupled else "decay") in setting:
         return None
-    words = [f"jax231 train --model {config.model} --data {config.data} --optimizer {config.optimizer}"]
-    words.append(f"--rate {setting['rate']:g} --batch {config.batch}")
-    if (strength := setting.get("decay" if decoupled else "l2")) is not None:
-        words.append(f"--decay {strength:g}")
-    if "dropout" in setting:
-        words.append(f"--dropout {setting['dropout']:g}")
     sizes = {name: int(setting[name]) for name in ("width", "depth") if name in setting}
+    flags: dict[str, object] = {"model": config.model, "data": config.data, "optimizer": config.optimizer}
+    flags |= {"rate": f"{setting['rate']:g}", "batch": config.batch, "epochs": search.epochs[-1]}
+    if (strength := setting.get("decay" if decoupled else "l2")) is not None:
+        flags["decay"] = f"{strength:g}"
+    if "dropout" in setting:
+        flags["dropout"] = f"{setting['dropout']:g}"
+    for name in ("preprocess", "examples", "validation", "seed"):
+        if getattr(config, name) != getattr(Config(), name):
+            flags[name] = getattr(config, name)
     for name, value in {**config.arguments, **arguments(config.model, sizes)}.items():
-        values = value if isinstance(value, list) else [value]
-        words += [f"--arguments.{name} {x}" for x in values]
-    return " ".join(words)
+        flags[f"arguments.{name}"] = json.dumps(value) if isinstance(value, list) else value
+    return shlex.join(["jax231", "train", *(str(x) for name, value in flags.items() for x in (f"--{name}", value))])

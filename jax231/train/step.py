@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from jax231.core import tree
 from jax231.core.types import Batch, Key, PyTree, Scalar
 from jax231.models.char_rnn import zero_carry
 from jax231.optim import average, catalog
@@ -53,9 +54,11 @@ class Task(NamedTuple):
 def assemble(config: Config, splits: Splits) -> Task:
     """The task of a configuration on its data.
 
-    Raises: ValueError as `network.build`, `feed.of` and `optimizer.build`.
+    Raises: ValueError as `network.build`, `feed.of`, `optimizer.build` and `optimizer.require_patterns`.
     """
     network, feed = networks.build(config, splits.shape, len(splits.classes)), feeds.of(config, splits)
+    if config.freeze or config.factors:
+        optimizer.require_patterns(config, tree.names(jax.eval_shape(network.model.init, jax.random.key(0))[0]))
     return Task(config, network, feed, optimizer.build(config, feed.steps))
 
 

@@ -76,6 +76,25 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path, kind):
         assert checksum(found) == checksum(state(0 if said else 1))
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax, whose read failed
+def test_steps_that_are_done_again_take_the_place_of_a_damaged_one(tmp_path):
+    """Also where it counted as the best, and where the first one to be written lies before it."""
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        checkpoints.save(5, state(5), 0.1)
+        checkpoints.save(9, state(9), 0.9)
+    runs.damage(tmp_path / "c" / "9")
+    said = []
+    with Checkpoints(tmp_path / "c", said.append) as checkpoints:
+        assert checkpoints.newest(state(0))["x"][0] == 5
+        checkpoints.save(7, state(7), 0.2)
+        checkpoints.save(9, state(9), 0.9)
+        assert checkpoints.wait()
+        assert len(said) == 1
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        assert [kept.step for kept in checkpoints.kept()] == [7, 9]
+        assert checksum(checkpoints.newest(state(0))) == checksum(state(9))
+
+
 def test_none_can_be_read(tmp_path):
     save(tmp_path / "c", (None,))
     runs.damage(tmp_path / "c" / "0")

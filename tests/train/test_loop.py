@@ -13,8 +13,10 @@ import pytest
 from jax231.train import folder as folders
 from jax231.train import log, loop
 from jax231.train.checkpoint import CheckpointError
+from jax231.train.evaluate import Scores
 from jax231.train.failure import DivergedError
 from jax231.train.interrupt import Interrupted
+from jax231.train.judge import Judge
 from jax231.train.run import open_run
 from tests import runs
 from tests.compilations import kept_in
@@ -155,6 +157,12 @@ def test_a_full_disk_is_said_and_a_later_resume_has_the_same_bits(undisturbed, s
     assert_same_bits(train(stopped, resume=True).train, undisturbed[1].train)
 
 
+def test_devices_that_are_not_there_are_refused_before_there_is_a_folder(tmp_path):
+    with pytest.raises(ValueError, match=r"devices: expected a number of devices within \[1, \d+\]; got devices=999"):
+        train(tmp_path / "run", devices=999)
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_explosion_stops_the_run(tmp_path):
     with pytest.raises(DivergedError, match=r"more than 3 times the .* the rate is too high"):
         train(tmp_path / "run", runs.config(optimizer="momentum", rate=80.0))
@@ -177,3 +185,28 @@ def test_what_a_reader_sees(undisturbed):
     assert {"loss", "accuracy", "validation_loss", "validation_accuracy"} <= set(records[0])
     best = max(records, key=lambda record: (record["validation_accuracy"], record["step"]))
     assert open_run(folder).step == best["step"]
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Three epochs of 5 steps, of which the first is the best by the validation split."""
+    found = {5: 0.9, 10: 0.2, 15: 0.4}
+    monkeypatch.setattr(Judge, "now", lambda judge, train, part: Scores(1.0, found[int(train.step)], 10))
+
+
+def steps_kept(folder):
+    return sorted(int(path.name) for path in (folder / "checkpoints").iterdir())
+
+
+def test_the_best_epoch_is_kept_though_no_checkpoint_was_due(scripted, tmp_path):
+    train(tmp_path / "run", save_seconds=1000.0)
+    assert steps_kept(tmp_path / "run") == [5, 15]
+    assert open_run(tmp_path / "run").step == 5
+    assert open_run(tmp_path / "run", "newest").step == 15
+
+
+def test_the_best_epoch_outlives_an_explosion(scripted, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop.failure, "explosion", lambda train, last, start: "it" if train.step > 12 else None)
+    with pytest.raises(DivergedError, match="training stopped: it"):
+        train(tmp_path / "run", save_seconds=1000.0)
+    assert steps_kept(tmp_path / "run") == [5]

@@ -65,6 +65,14 @@ def test_factors_scale_the_step(tmp_path):
     np.testing.assert_allclose(half["scores"]["kernel"], whole["scores"]["kernel"], rtol=1e-6)
 
 
+@pytest.mark.parametrize("choice", [{"freeze": ("hidden/*", "hiden/*")}, {"factors": {"hiden/*": 0.1}}])
+def test_a_pattern_that_fits_no_parameter_is_refused_before_there_is_a_folder(tmp_path, choice):
+    said = r"that fit a parameter of two_layer; got fit_none=\['hiden/\*'\], names=\['hidden/bias', 'hidden/kernel'"
+    with pytest.raises(ValueError, match=said):
+        train(runs.config(**choice), tmp_path / "run", splits=runs.images())
+    assert not (tmp_path / "run").exists()
+
+
 def test_another_model_is_refused_by_the_names_that_differ(source):
     given = open_run(source).params
     with pytest.raises(

@@ -151,8 +151,16 @@ def test_the_command_that_trains_a_setting():
     search = Search(config=CONFIG, width=(4, 8))
     line = command(search, {"rate": 0.05, "l2": 1e-4, "width": 4})
     assert line == ("jax231 train --model two_layer --data digits --optimizer nesterov --rate 0.05 --batch 32 "
-                    "--decay 0.0001 --arguments.hidden 4")  # fmt: skip
+                    "--epochs 8 --decay 0.0001 --examples 96 --validation 48 --arguments.hidden 4")  # fmt: skip
     assert command(search, {"rate": 0.05, "decay": 1e-4}) is None
+
+
+def test_the_command_has_all_that_was_chosen():
+    own = Config(model="mlp", data="my images", batch=16, preprocess="none", examples=50, validation=9, seed=3)
+    line = command(Search(config=own, depth=(1, 2)), {"rate": 0.05, "depth": 2})
+    assert line == ("jax231 train --model mlp --data 'my images' --optimizer nesterov --rate 0.05 --batch 16 "
+                    "--epochs 8 --preprocess none --examples 50 --validation 9 --seed 3 "
+                    "--arguments.widths '[100, 100]'")  # fmt: skip
 
 
 @pytest.mark.parametrize(
