@@ -12,7 +12,7 @@ import numpy as np
 
 from jax231.core.checks import require
 from jax231.core.types import PyTree
-from jax231.train import environment, evaluate, failure, members, processes, snapshots, step, streamed
+from jax231.train import environment, evaluate, failure, members, processes, snapshots, step, streamed, transfer
 from jax231.train import folder as folders
 from jax231.train import splits as data
 from jax231.train.checkpoint import CheckpointError, Checkpoints
@@ -127,6 +127,9 @@ def train(
     require(held, "train", "images that fit into memory for several members (--stream never)", members=config.members)
     held = not (found.streamed and processes.several())
     require(held, "train", "images that fit into memory for several processes (--stream never)", data=config.data)
+    weights = None
+    if config.initial is not None and not resume:  # what cannot be taken is said before there is a folder
+        weights = transfer.initial(config, task.network, watcher.note)
     with ExitStack() as stack:
         request = stack.enter_context(deferred(f"Interrupted. Go on with: {_again(folder)}"))
         with processes.together(_again(folder)), processes.first_alone() as first:
@@ -144,7 +147,9 @@ def train(
         if found.reading is not None:
             watcher.note(found.reading.note)
         with processes.together(_again(folder)):
-            loop = _Loop(task, found, folder, watcher, checkpoints, devices, deterministic, save_seconds, chunk)
+            loop = _Loop(
+                task, found, folder, watcher, checkpoints, devices, deterministic, save_seconds, chunk, weights
+            )
             stack.callback(loop.supply.close)
             return loop.run(request)
 
@@ -163,6 +168,7 @@ class _Loop:
         deterministic: bool,
         save_seconds: float,
         chunk: int | None,
+        weights: PyTree,
     ):
         self.task, self.splits, self.folder, self.watcher = task, splits, folder, watcher
         self.checkpoints, self.save_seconds = checkpoints, save_seconds
@@ -175,7 +181,7 @@ class _Loop:
         self.snapshots = snapshots.steps(task.config, task.feed.steps)
         self.expected = task.network.entry.expected_start(len(splits.classes))
         self.judge = Judge(task, splits)
-        self._weights: PyTree = None
+        self._weights = weights
         self.chunk = self._environment(devices, deterministic, chunk)
 
     # Where to begin
@@ -184,7 +190,7 @@ class _Loop:
         """The newest checkpoint, or the state before the first step."""
         config, steps, batch = self.task.config, self.task.feed.steps, self.task.feed.batch
         if self._weights is None and config.initial is not None and not self.checkpoints.kept():
-            self._weights = members.transferred(config, self.task.network, self.watcher.note)
+            self._weights = transfer.initial(config, self.task.network, self.watcher.note)
         like = jax.eval_shape(lambda: members.begin(config, self.task.network, steps, batch))
         train = self.checkpoints.newest(self._placed(like))
         if train is not None:

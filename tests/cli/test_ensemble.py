@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from jax231.train.config import Config
+from jax231.train.loop import train
 from tests.compilations import kept_in
 
 RUN = ["train", "--model", "softmax", "--examples", "64", "--batch", "16", "--rate", "0.1"]
@@ -13,6 +15,15 @@ RUN = ["train", "--model", "softmax", "--examples", "64", "--batch", "16", "--ra
 def compiled_once(tmp_path_factory):
     with kept_in(tmp_path_factory.mktemp("compilations")):
         yield
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory, compiled_once):
+    """A run of two seeds."""
+    config = Config(model="softmax", examples=64, batch=16, rate=0.1, members=2, epochs=2)
+    folder = tmp_path_factory.mktemp("members") / "run"
+    train(config, folder, chunk=4)
+    return folder
 
 
 def test_members_are_trained_evaluated_and_averaged(call, tmp_path):
@@ -36,6 +47,21 @@ def test_members_are_trained_evaluated_and_averaged(call, tmp_path):
     assert (code, "points" in out, "over the last" in out) == (0, True, False)
 
 
+def test_one_of_several_is_what_another_run_starts_from(call, members, tmp_path):
+    other = [*RUN, "--epochs", "1", "--runs", tmp_path]
+    code, out, err = call(*other, "--name", "best", "--from", members)
+    assert (code, err) == (0, "")
+    assert "The best of 2 by validation is taken: seed " in out
+    code, _, err = call(*other, "--name", "chosen", "--from", members, "--member", "1")
+    assert (code, err) == (0, "")
+    assert "initial_member = 1" in (tmp_path / "chosen" / "config.toml").read_text()
+    code, out, err = call("train", "--resume", tmp_path / "chosen")
+    assert (code, "Nothing is left to do." in out, err) == (0, True, "")
+    code, _, err = call(*other, "--name", "three", "--from", members, "--members", "3")
+    assert (code, f"--member for one of the 2 networks of {members}, or as many members" in err) == (2, True)
+    assert not (tmp_path / "three").exists()
+
+
 def test_snapshots_are_averaged_and_seen_in_several_ways(call, tmp_path):
     code, _, err = call(*RUN, "--schedule", "warm_restarts", "--snapshots", "2", "--epochs", "3", "--runs", tmp_path)
     assert (code, err) == (0, "")
@@ -55,6 +81,7 @@ def test_snapshots_are_averaged_and_seen_in_several_ways(call, tmp_path):
         (("evaluate", "x", "--views", "ten_crops"), 'Did you mean "ten_crop"?'),
         (("evaluate", "x", "--views", "flip", "--margin", "2"), "--views five_crop or ten_crop with --margin"),
         (("predict", "x", "y.png", "--scales", "1"), "--views multi_scale with --scales; got views=None"),
+        (("train", "--member", "0"), "a run in --from with --member"),
         (("train", "--members", "0"), "at least one member; got members=0"),
         (("train", "--members", "2", "--model", "svm"), "a model that gives probabilities"),
         (("train", "--snapshots", "2"), "the schedule warm_restarts"),
