@@ -150,5 +150,6 @@ def _snapshots(config: Config, train: TrainState, epoch_steps: int) -> tuple[Mem
         kept = lanes.alone(config, train, i).snapshots
         for place, at in enumerate(steps, start=-len(steps)):
             name = f"step {at}" if config.members == 1 else f"seed {seed}, step {at}"
-            found.append(Member(name, *jax.tree.map(lambda x, place=place: x[place], kept), None, i, at))
+            params, state = jax.tree.map(lambda x, place=place: x[place], kept)
+            found.append(Member(name, params, state, lane=i, step=at))
     return tuple(found)

@@ -1,11 +1,17 @@
 """``jax231 ensemble`` and the others on a run of several members, and on one with snapshots."""
 
 import json
+import re
 
+import numpy as np
 import pytest
 
+from jax231.data.digits import digits
+from jax231.train import predict
 from jax231.train.config import Config
 from jax231.train.loop import train
+from jax231.train.run import open_run
+from tests import runs
 from tests.compilations import kept_in
 
 RUN = ["train", "--model", "softmax", "--examples", "64", "--batch", "16", "--rate", "0.1"]
@@ -45,6 +51,49 @@ def test_members_are_trained_evaluated_and_averaged(call, tmp_path):
     assert rows["ensemble"]["over_mean"] == pytest.approx(found["over_mean"])
     code, out, _ = call("ensemble", run)
     assert (code, "points" in out, "over the last" in out) == (0, True, False)
+
+
+def test_the_page_counts_the_mean_of_their_probabilities(call, members):
+    code, _, err = call("report", members, "--member", "1")
+    assert (code, err) == (0, "")
+    text = (members / "report.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
+    test, counts = digits().test, np.zeros((10, 10), int)
+    each = predict.each(open_run(members), test.images)
+    for label, chances in zip(test.labels, each.mean(0), strict=True):
+        counts[label, chances.argmax()] += 1
+    cells = re.findall(r'<td class="(?:hit|miss|zero)" style="[^"]*">([^<]*)</td>', text)
+    assert [0 if cell == "·" else int(cell) for cell in cells] == counts.ravel().tolist()
+    for i, chances in enumerate(each):
+        right = (chances.argmax(-1) == test.labels).mean()
+        assert re.search(f'<th scope="row">seed {i}</th><td>[0-9.]+</td><td>{100 * right:.2f} %</td>', text)
+    assert "of the network of seed 1;" in text
+    code, _, err = call("report", members, "--member", "2")
+    assert (code, "a member within [0, 2); got member=2" in err) == (2, True)
+
+
+def test_members_write_together_or_one_alone(call, tmp_path):
+    (tmp_path / "corpus.txt").write_text(runs.TEXT)
+    config = Config(
+        model="char_rnn",
+        data=str(tmp_path / "corpus.txt"),
+        arguments={"hidden": 8},
+        length=6,
+        batch=4,
+        epochs=1,
+        members=2,
+    )
+    train(config, tmp_path / "run", chunk=20)
+    text = ("sample", tmp_path / "run", "--length", "30", "--prompt", "to ", "--temperature", "0.1")
+    code, out, err = call(*text)
+    assert (code, len(out), err) == (0, 34, "")
+    assert call(*text, "--member", "1")[1] != out
+    code, _, err = call(*text, "--member", "2")
+    assert (code, "a member within [0, 2); got member=2" in err) == (2, True)
+    code, _, err = call("report", tmp_path / "run")
+    assert (code, err) == (0, "")
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "drawn from the mean of the probabilities of all networks" in page
+    assert '<th scope="row">seed 1</th>' in page
 
 
 def test_one_of_several_is_what_another_run_starts_from(call, members, tmp_path):
