@@ -111,20 +111,19 @@ def test_the_curves_of_members_are_each_and_their_mean_and_all_together(page):
     go.Figure(loss)
     lines = [(line["meta"]["series"], line["line"]["dash"], line["line"]["width"]) for line in loss["data"]]
     thin, bold = [("solid", 1)] * 3, ("solid", 2)
-    expected = [("training", *thin[0])] + [("training", *look) for look in (*thin, bold)]
+    expected = [("training", *look) for look in (*thin, bold)]
     expected += [("validation", *look) for look in (*thin, bold, ("dash", 2))]
     assert lines == [*expected, *(("test", *look) for look in (*thin, bold))]
-    chunks, *each, mean = loss["data"][:5]
-    assert chunks["y"][:2] == [1, 0.5]
+    *each, mean = loss["data"][:4]
     assert [line["y"] for line in each] == [[1 + x, 0.5 + x, 0.333333 + x] for x in SPREAD]
     assert mean["y"] == [1, 0.5, 0.333333]  # of training what was recorded is the mean
-    *each, mean, together = loss["data"][5:10]
+    *each, mean, together = loss["data"][4:9]
     assert [line["y"][0] for line in each] == [1.25 + x for x in SPREAD]
     assert mean["y"][0] == float(f"{1.25 + np.mean(SPREAD):.6g}")
     assert together["y"] == [1.25, 0.625, 0.416667]
     assert "validation loss, seed 5<" in each[1]["hovertemplate"]
-    assert [line["y"] for line in loss["data"][10:]] == [[0.75 + x] for x in (*SPREAD, 0)]
-    assert {line["mode"] for line in loss["data"][10:]} == {"markers"}
+    assert [line["y"] for line in loss["data"][9:]] == [[0.75 + x] for x in (*SPREAD, 0)]
+    assert {line["mode"] for line in loss["data"][9:]} == {"markers"}
 
 
 def test_members_stand_in_a_table_with_what_they_gain(page):
@@ -134,7 +133,7 @@ def test_members_stand_in_a_table_with_what_they_gain(page):
     assert rows[:3] == [["seed 4", "0.8", "50.00 %"], ["seed 5", "0.9", "62.50 %"], ["seed 6", "1", "75.00 %"]]
     assert rows[3:5] == [["mean of them", "0.9", "62.50 %"], ["together", "0.7", "75.00 %"]]
     assert rows[5] == ["together against the mean", "-0.2", "+12.50 points"]
-    assert "3 of 12 images wrong by 3 networks together after 3 epochs" in text
+    assert "3 networks together: test accuracy 75.00 %, 3 of 12 images wrong after 3 epochs" in text
     assert "61,706 in each of 3 networks" in text
     assert "3, of the seeds 4 to 6" in text
     assert "of the network of seed 5" in text
@@ -145,7 +144,7 @@ def test_members_stand_in_a_table_with_what_they_gain(page):
 
 def test_a_run_of_members_that_is_not_finished_has_curves(page):
     text = page(found(learned=None, judged=None, rates=None), epochs=1, members=2)
-    assert len(figures(text)[0]["data"]) == 1 + 3 + 4
+    assert len(figures(text)[0]["data"]) == 3 + 4
     assert "Alone and together" not in text
 
 

@@ -54,7 +54,7 @@ def curves(training: Training, rates: Rates | None) -> Curves:
             _line("training", "epochs", halfway, epochs, quantity),
             *_held_out(ends, epochs, f"validation_{quantity}", seeds),
         ]
-        if len(training.chunks) > len(epochs):
+        if chunked(training):
             lines.insert(0, _line("training", "chunks", _middles(training.chunks, steps), training.chunks, quantity))
         if training.test is not None:
             end = [training.test["step"] / steps]
@@ -67,6 +67,11 @@ def curves(training: Training, rates: Rates | None) -> Curves:
         x, y = (values.tolist() for values in rates)
         drawn["rate"] = [{"series": "training", "part": "rate", "x": x, "y": y}]
     return drawn
+
+
+def chunked(training: Training) -> bool:
+    """Whether the means over chunks of steps are drawn: not where they would lie among the lines of several members."""
+    return len(training.chunks) > len(training.epochs) and training.config.get("members", 1) == 1
 
 
 def _held_out(ends: Sequence[Number], epochs: list[dict[str, Any]], name: str, seeds: list[str]) -> list[Curve]:

@@ -68,7 +68,7 @@ def contents(training: Training, inspection: Inspection) -> dict[str, Any]:
         "curves": [(figures.NAMES[name], figures.plotted(name, lines, end)) for name, lines in drawn.items()],
         "legend": [(name, figures.LOOKS[name]._asdict(), swatch(figures.LOOKS[name])) for name in present],
         "looks": {name: look._asdict() for name, look in figures.LOOKS.items()},
-        "chunked": len(training.chunks) > len(training.epochs),
+        "chunked": figures.chunked(training),
         "several": any(line["part"] == "member" for lines in drawn.values() for line in lines),
         "members": None if judged is None or not judged.members else _members(judged),
         "errors": None if judged is None else _errors(judged, names),

@@ -60,12 +60,13 @@ def write_training_picture(folder: Path | str, path: Path | str, inspection: Ins
 
 def _curves(row: Any, drawn: figures.Curves) -> None:
     for place, (quantity, lines) in zip(row.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True):
+        several = any(line["part"] == "member" for line in lines)
         for line in lines:
             look = figures.LOOKS[line["series"]]
             alone = len(line["x"]) == 1 and line["series"] == "test"
             points = alone or (line["part"] in ("epochs", "together") and len(line["x"]) <= 20)
             faint = line["part"] in ("chunks", "member")
-            label = line["series"] + ", together" * (line["part"] == "together")
+            whose = {"epochs": ", mean", "together": ", together", "end": ", together"}.get(line["part"], "")
             place.plot(
                 line["x"],
                 line["y"],
@@ -75,7 +76,7 @@ def _curves(row: Any, drawn: figures.Curves) -> None:
                 marker=MARKERS[look.marker] if points else None,
                 markersize=7 if line["part"] == "end" else 3.5,
                 linestyle="none" if alone else "--" if line["part"] == "together" else "-",
-                label=None if faint or line["part"] == "rate" else label,
+                label=None if faint or line["part"] == "rate" else line["series"] + whose * several,
                 clip_on=False,
             )
         place.set_xlabel("epoch")

@@ -72,8 +72,8 @@ def headline(training: Training, judged: Judged | None) -> str:
     took = epochs(training.done)
     took += f" and {duration(training.seconds)} of training" if training.chunks else ""
     if judged is not None:
-        several = f" by {len(judged.members)} networks together" if judged.members else ""
-        return f"{_verdict(judged)}{several} after {took}."
+        verdict, count = _verdict(judged), len(judged.members)
+        return f"{f'{count} networks together: {verdict[0].lower()}{verdict[1:]}' if count else verdict} after {took}."
     last = training.epochs[-1] if training.epochs else {}
     for split, record in (("Test", training.test or {}), ("Validation", last), ("Training", last)):
         prefix = "" if split == "Training" else f"{split.lower()}_"
