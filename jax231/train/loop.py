@@ -107,7 +107,8 @@ def train(
 
     Raises: FolderError for a folder that cannot be used; DivergedError for a loss that exploded or is not finite;
             Interrupted after Ctrl-C or SIGTERM, the run being saved; CheckpointError; LostError where another process
-            of the run ended; ValueError and OSError for data and models as `splits.load` and `step.assemble` say.
+            of the run ended; ValueError and OSError for data, models and networks to start from as `splits.load`,
+            `step.assemble` and `transfer.initial` say.
     """
     folder, watcher = Path(folder), watcher if watcher and processes.is_first() else Silent()
     begun = None

@@ -80,7 +80,7 @@ class Run(NamedTuple):
 
     @property
     def _only(self) -> Member:
-        expected = f"a run of one network; {self.folder} has several, which predict together"
+        expected = f"a run of one network (`Run.alone` takes one); {self.folder} has several, which predict together"
         require(len(self.members) == 1, "run", expected, members=[member.name for member in self.members])
         return self.members[0]
 

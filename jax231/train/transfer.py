@@ -74,7 +74,7 @@ def given(config: Config, say: Say = lambda text: None) -> list[tuple[PyTree, Py
     run = open_run(source, say=say)
     count = len(run.members)
     if asked is None and count == config.members > 1:
-        say(f"Each member starts from its own of {source}: {'; '.join(member.name for member in run.members)}.")
+        say(f"Each member starts from another network of {source}: {'; '.join(member.name for member in run.members)}.")
         return [(member.params, member.state) for member in run.members]
     if asked is not None:
         run = run.alone(asked)

@@ -111,7 +111,7 @@ def test_as_many_start_each_from_its_own(several):
     heads = params["scores"]["kernel"]
     assert heads.shape == (2, 32, 4)
     assert not np.array_equal(heads[0], heads[1])
-    own = f"Each member starts from its own of {several}: seed 0; seed 1."
+    own = f"Each member starts from another network of {several}: seed 0; seed 1."
     assert told.notes == [own, "Made anew for other classes: scores."]
     params, _ = initial(replace(from_them, initial_member=1), net)
     np.testing.assert_array_equal(params["hidden"]["kernel"], [bodies[1]] * 2)

@@ -119,6 +119,7 @@ def facts(training: Training, inspection: Inspection) -> list[tuple[str, str]]:
         "Source": learned.source if learned else "",
         "Parameters": f"{learned.parameters:,}{several}" if learned else "",
         "Members": _members(config),
+        "Snapshots": f"the last {config['snapshots']} ends of cycles" if config.get("snapshots") else "",
         "Data": _data(training),
         "Optimizer": f"{config['optimizer']}{size}" + _after(", ", _options(config.get("options", {}))),
         "Schedule": _schedule(config),
