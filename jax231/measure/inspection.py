@@ -13,7 +13,7 @@ class First(NamedTuple):
     """The weights that see the image, as pictures `kernel` (h, w, c, count).
 
     `kind` says what each picture is: the "filter" of a convolution, the input weights of a "unit", or the "template" of
-    a class in a linear classifier. `member` is the name of the network whose they are, where there are several.
+    a class in a linear classifier. `member` names the network that has them, where there are several.
     """
 
     name: str

@@ -76,7 +76,7 @@ def test_members_write_together_or_one_alone(call, tmp_path):
     config = Config(
         model="char_rnn",
         data=str(tmp_path / "corpus.txt"),
-        arguments={"hidden": 8},
+        arguments={"hidden": 8, "layers": 1},
         length=6,
         batch=4,
         epochs=1,

@@ -144,7 +144,8 @@ def test_members_stand_in_a_table_with_what_they_gain(page):
 
 def test_a_run_of_members_that_is_not_finished_has_curves(page):
     text = page(found(learned=None, judged=None, rates=None), epochs=1, members=2)
-    assert len(figures(text)[0]["data"]) == 3 + 4
+    modes = [line["mode"] for line in figures(text)[0]["data"]]  # one point each, which a line would not show
+    assert modes == ["markers", "markers", "lines+markers", "markers", "markers", "lines+markers", "lines+markers"]
     assert "Alone and together" not in text
 
 

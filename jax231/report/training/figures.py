@@ -122,7 +122,7 @@ def plotted(quantity: str, lines: list[Curve], end: Number) -> Figure:
     several = any(line["part"] == "member" for line in lines)
     for line in lines:
         look, part = LOOKS[line["series"]], line["part"]
-        alone = len(line["x"]) == 1 and line["series"] == "test"
+        alone = len(line["x"]) == 1 and part in ("member", "end")
         points = part in ("epochs", "together") and len(line["x"]) <= 40
         faint = part in ("chunks", "member")
         whose = {"member": f", {line.get('name')}", "together": " together", "end": " together" * several}

@@ -63,7 +63,7 @@ def _curves(row: Any, drawn: figures.Curves) -> None:
         several = any(line["part"] == "member" for line in lines)
         for line in lines:
             look = figures.LOOKS[line["series"]]
-            alone = len(line["x"]) == 1 and line["series"] == "test"
+            alone = len(line["x"]) == 1 and line["part"] in ("member", "end")
             points = alone or (line["part"] in ("epochs", "together") and len(line["x"]) <= 20)
             faint = line["part"] in ("chunks", "member")
             whose = {"epochs": ", mean", "together": ", together", "end": ", together"}.get(line["part"], "")
