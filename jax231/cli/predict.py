@@ -121,9 +121,12 @@ def sample(
     temperature: float = 0.8,
     prompt: str = "\n",
     seed: int = 0,
+    member: int | None = None,
     which: Literal["best", "newest"] = "best",
 ) -> None:
     """Write text by a training run of a character model.
+
+    Members and snapshots of a run write together: each character is drawn from the mean of their probabilities.
 
     Parameters
     ----------
@@ -137,6 +140,8 @@ def sample(
         What the model reads before it writes; default: the end of a line.
     seed
         Another seed, another text.
+    member
+        Let this one of several members or snapshots write alone, counted from 0; default: all together.
     which
         The checkpoint: the best by its score on the validation split, or the newest.
     """
@@ -144,6 +149,7 @@ def sample(
     from jax231.train.sample import sample as call
 
     found = open_run(run, which, say=Console(stderr=True).print)
+    found = found if member is None else found.alone(member)
     text = call(found, length=length, temperature=temperature, prompt=prompt, seed=seed)
     sys.stdout.write(text.lstrip("\n") + "\n")
 

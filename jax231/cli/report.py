@@ -17,12 +17,14 @@ def report(
     split: Literal["train", "validation", "test"] | None = None,
     which: Literal["best", "newest"] = "best",
     worst: int = WORST,
+    member: int = 0,
     data_dir: Path | None = None,
 ) -> None:
     """Make report.html of a comparison or of a training run from its files.
 
     The page of a training run shows its curves, what it confuses, its worst examples and its first layer, or what a
-    text model writes; of a run that is still going or was interrupted, what there is.
+    text model writes; of a run that is still going or was interrupted, what there is. Members and snapshots of a run
+    are shown each alone and together, as they predict.
 
     Parameters
     ----------
@@ -36,6 +38,8 @@ def report(
         The checkpoint of a training run: the best by its score on the validation split, or the newest.
     worst
         How many examples of highest loss are shown of a training run.
+    member
+        Which of several members or snapshots the first layer is shown of, counted from 0.
     data_dir
         Folder with the official files of the data sets; default: JAX231_DATA, else the user's cache.
     """
@@ -43,9 +47,10 @@ def report(
 
     console = Console()
     if kind(run) == "training run":
-        _training(console, run, picture, split, which, worst, data_dir)
+        _training(console, run, picture, split, which, worst, member, data_dir)
         return
-    given = {"split": split, "which": None if which == "best" else which, "worst": None if worst == WORST else worst}
+    given = {"split": split, "which": None if which == "best" else which, "worst": None if worst == WORST else worst,
+             "member": member or None}  # fmt: skip
     asked = {name: value for name, value in {**given, "data_dir": data_dir}.items() if value is not None}
     require(not asked, "report", "only --picture for the report of a comparison", **asked)
     from jax231.report.page import write_report
@@ -64,13 +69,14 @@ def _training(
     split: Literal["train", "validation", "test"] | None,
     which: Literal["best", "newest"],
     worst: int,
+    member: int,
     data_dir: Path | None,
 ) -> None:
     from jax231.report.training.page import write_training_report
     from jax231.train.inspect import inspect
 
     with console.status("Looking at the run"):
-        found = inspect(run, which=which, split=split, worst=worst, data_dir=data_dir, say=console.print)
+        found = inspect(run, which=which, split=split, worst=worst, member=member, data_dir=data_dir, say=console.print)
     for note in found.notes:
         console.print(note, soft_wrap=True, highlight=False)
     _say(console, "report", write_training_report(run, found).resolve().as_uri())

@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Integer
 
+from jax231.core.checks import require
 from jax231.measure.confusion import class_scores
 
 
@@ -12,12 +13,13 @@ class First(NamedTuple):
     """The weights that see the image, as pictures `kernel` (h, w, c, count).
 
     `kind` says what each picture is: the "filter" of a convolution, the input weights of a "unit", or the "template" of
-    a class in a linear classifier.
+    a class in a linear classifier. `member` names the network that has them, where there are several.
     """
 
     name: str
     kind: Literal["filter", "unit", "template"]
     kernel: Float[np.ndarray, "h w c count"]
+    member: str = ""
 
 
 class Sample(NamedTuple):
@@ -30,7 +32,8 @@ class Sample(NamedTuple):
 class Learned(NamedTuple):
     """What a checkpoint holds: that of step `step`, the best or the newest of the run.
 
-    `start` is the loss of scores that are all alike, which a network has before its first step.
+    `start` is the loss of scores that are all alike, which a network has before its first step. `parameters` are those
+    of one network of `networks`, which predict together.
     """
 
     title: str
@@ -41,6 +44,7 @@ class Learned(NamedTuple):
     step: int
     first: First | None = None
     sample: Sample | None = None
+    networks: int = 1
 
 
 class Example(NamedTuple):
@@ -69,11 +73,21 @@ class Surprise(NamedTuple):
     probability: float
 
 
+class Alone(NamedTuple):
+    """How one of several networks does by itself: means over the split, and the mean overlap of areas of pixels."""
+
+    name: str
+    loss: float
+    accuracy: float
+    mean_iou: float | None = None
+
+
 class Judged(NamedTuple):
     """How a model does on a split of its data: means, the confusion matrix (rows the truth), the worst examples.
 
     `form` says what is counted: "images", their "pixels", or "characters"; `examples` are images or characters. `white`
-    is the largest value of a pixel in the split, 16 of the digits that come with scikit-learn.
+    is the largest value of a pixel in the split, 16 of the digits that come with scikit-learn. Where several networks
+    predict together, all this is of the mean of their probabilities, and `members` is each by itself.
     """
 
     split: str
@@ -85,11 +99,29 @@ class Judged(NamedTuple):
     worst: tuple[Example, ...] = ()
     surprises: tuple[Surprise, ...] = ()
     white: int = 255
+    members: tuple[Alone, ...] = ()
 
     @property
     def mean_iou(self) -> float | None:
         """Intersection over union, the mean over the classes that are there or were predicted; None but for pixels."""
         return float(np.nanmean(class_scores(self.confusion).iou)) if self.form == "pixels" else None
+
+    @property
+    def whole(self) -> Alone:
+        """The means of all together."""
+        return Alone("together", self.loss, self.accuracy, self.mean_iou)
+
+    @property
+    def mean(self) -> Alone:
+        """The members' mean.
+
+        Raises: ValueError where there are none.
+        """
+        require(len(self.members) > 0, "judged", "several networks", members=self.members)
+        areas = [one.mean_iou for one in self.members if one.mean_iou is not None]
+        area = float(np.mean(areas)) if areas else None
+        losses, accuracies = ([getattr(one, name) for one in self.members] for name in ("loss", "accuracy"))
+        return Alone("mean of them", float(np.mean(losses)), float(np.mean(accuracies)), area)
 
 
 class Rates(NamedTuple):

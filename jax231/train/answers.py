@@ -61,14 +61,11 @@ def viewed(answer: Answer, entry: zoo.Entry, views: Views) -> Answer:
     return averaged
 
 
-def together(answer: Answer, entry: zoo.Entry) -> Answer:
-    """What m networks answer alone, and then the first 2, 3, ..., m of them together.
+def each(answer: Answer, entry: zoo.Entry) -> Answer:
+    """What m networks answer alone: m rows of logarithms of probabilities.
 
-    These are 2 m - 1 rows of logarithms of probabilities; together networks answer with the mean of their
-    probabilities. Parameters, model state and, of a recurrent network, its carry have a first axis for the networks,
-    which run one after the other.
-
-    Source: CS231n lecture 7, model ensembles.
+    Parameters, model state and, of a recurrent network, its carry have a first axis for the networks, which run one
+    after the other.
     """
 
     def answers(params: PyTree, state: PyTree, inputs: Any) -> PyTree:
@@ -80,10 +77,37 @@ def together(answer: Answer, entry: zoo.Entry) -> Answer:
             return (outputs[0] if entry.form == "tokens" else None), log_probabilities(entry.scores(outputs))
 
         carry, logs = jax.lax.map(one, (params, state, carry))
-        rows = jnp.concatenate([logs, growing(logs)[1:]])
-        return (carry, rows) if entry.form == "tokens" else rows
+        return (carry, logs) if entry.form == "tokens" else logs
 
     return answers
+
+
+def together(answer: Answer, entry: zoo.Entry) -> Answer:
+    """What m networks answer alone, and then the first 2, 3, ..., m of them together: 2 m - 1 rows, as `each` has them.
+
+    Source: CS231n lecture 7, model ensembles.
+    """
+    return _combined(answer, entry, lambda logs: jnp.concatenate([logs, growing(logs)[1:]]))
+
+
+def averaged(answer: Answer, entry: zoo.Entry) -> Answer:
+    """The logarithms of the mean of the probabilities that networks answer with, which `each` has."""
+    return _combined(answer, entry, mean_logs)
+
+
+def _combined(answer: Answer, entry: zoo.Entry, combine: Callable[[Array], Array]) -> Answer:
+    every = each(answer, entry)
+
+    def answers(params: PyTree, state: PyTree, inputs: Any) -> PyTree:
+        outputs = every(params, state, inputs)
+        return (outputs[0], combine(outputs[1])) if entry.form == "tokens" else combine(outputs)
+
+    return answers
+
+
+def repeated(carry: PyTree, count: int) -> PyTree:
+    """A carry for each of `count` networks, with a first axis for them."""
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), carry)
 
 
 def log_probabilities(scores: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:

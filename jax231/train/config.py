@@ -135,6 +135,10 @@ class Config:
     """Folder of a run from whose parameters this one starts, or a file of PyTorch weights; a head of other classes is
     made anew."""
 
+    initial_member: Annotated[int | None, Parameter(name=("--member", "--initial-member"))] = None
+    """Which of several networks of the run in --from this one starts from, counted from 0 (None: the best on the
+    validation split; where this run has as many members, each starts from its own)."""
+
     freeze: tuple[str, ...] = ()
     """Shell patterns of the names of parameters that stand still, as in --freeze "conv*/*"."""
 
@@ -177,6 +181,9 @@ class Config:
             f"no factors for {entry.name}, which chooses its steps by evaluating the loss or keeps a mean of them"
         )
         require(moves, "train", expected, factors=self.factors)
+        known = self.initial_member is None or (self.initial is not None and self.initial_member >= 0)
+        expected = "a run in --from with --member, which is 0 or more"
+        require(known, "train", expected, member=self.initial_member, initial=self.initial)
         for name in ("smoothing", "dropout"):
             share = getattr(self, name)
             require(share is None or 0 <= share < 1, "train", f"{name} within [0, 1)", **{name: share})

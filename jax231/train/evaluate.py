@@ -222,8 +222,7 @@ def _text(config: Config, network: Network, *, several: bool) -> Callable[..., S
 
         carry = first_carry(config, network, data[0].shape[1])
         if several:
-            count = len(jax.tree.leaves(params)[0])
-            carry = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), carry)
+            carry = answers.repeated(carry, len(jax.tree.leaves(params)[0]))
         return jax.lax.scan(window, carry, data)[1]
 
     return sums

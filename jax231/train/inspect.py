@@ -9,7 +9,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Integer, Num
+from jaxtyping import Array, Num
 
 from jax231.core import tree
 from jax231.core.checks import require
@@ -17,16 +17,15 @@ from jax231.core.types import Batch, PyTree
 from jax231.data import sources
 from jax231.functional.losses import softmax_cross_entropy
 from jax231.measure.confusion import confusions
-from jax231.measure.inspection import Example, First, Inspection, Judged, Learned, Rates, Sample, Surprise
+from jax231.measure.inspection import Alone, Example, First, Inspection, Judged, Learned, Rates, Sample, Surprise
 from jax231.models.graph import graph
 from jax231.models.summary import inputs_of
 from jax231.optim import catalog
+from jax231.train import answers, optimizer
 from jax231.train import folder as folders
-from jax231.train import optimizer
 from jax231.train.checkpoint import CheckpointError, Say
 from jax231.train.config import Config
 from jax231.train.evaluate import BATCH, laid_out
-from jax231.train.feed import preprocessed
 from jax231.train.predict import probabilistic
 from jax231.train.run import Run, open_run
 from jax231.train.sample import sample
@@ -53,6 +52,7 @@ def inspect(
     which: Literal["best", "newest"] = "best",
     split: SplitName | None = None,
     worst: int = 24,
+    member: int = 0,
     data_dir: Path | None = None,
     splits: Splits | None = None,
     say: Say = lambda text: None,
@@ -60,11 +60,12 @@ def inspect(
     """All that is found in the run in `folder`: its rates, what it learned, and how it does on a split of its data.
 
     `split` is the test split where there is one (None), else the validation split; `worst` examples of it are kept.
-    `splits` are the data where the caller has them; else they are loaded. A run without a checkpoint, as one that has
-    just begun, and data that are not there are no errors: the notes say so.
+    Several networks are judged as they predict, together, and each by itself, and write a text together; the first
+    layer is that of `member`. `splits` are the data where the caller has them; else they are loaded. A run without a
+    checkpoint, as one that has just begun, and data that are not there are no errors: the notes say so.
 
-    Raises: FolderError where `folder` is not that of a run; ValueError for a split that the data do not have and for
-            data that are not those of the run; DataError for damaged files.
+    Raises: FolderError where `folder` is not that of a run; ValueError for a split that the data do not have, for data
+            that are not those of the run, and for a member that it does not have; DataError for damaged files.
     """
     folder = Path(folder)
     require(worst >= 0, "inspect", "0 or more worst examples", worst=worst)
@@ -76,7 +77,7 @@ def inspect(
         run = open_run(folder, which, say)
     except CheckpointError as error:
         return Inspection(rates=rates, notes=(f"Nothing is shown of what it learned: {error}.",))
-    learned = learned_by(run, which)
+    learned = learned_by(run, which, member)
     if splits is None and not _named(config.data):
         note = f"Nothing is shown of single examples: the data {config.data!r} are known by the script that trained."
         return Inspection(learned, None, rates, (note,))
@@ -103,18 +104,22 @@ def rates_of(config: Config, steps: int) -> Rates | None:
     return Rates(at / steps, found.astype(np.float64))
 
 
-def learned_by(run: Run, which: Literal["best", "newest"] = "best") -> Learned:
-    """What the checkpoint of a run holds: its size, its first layer as pictures, and a text that it writes."""
-    text = run.entry.form == "tokens"
+def learned_by(run: Run, which: Literal["best", "newest"] = "best", member: int = 0) -> Learned:
+    """What the checkpoint of a run holds: its size, the first layer of a member as pictures, and a text that it writes.
+
+    Raises: ValueError for a member that the run does not have.
+    """
+    text, one = run.entry.form == "tokens", run.alone(member)
     return Learned(
         run.entry.title,
         run.entry.source,
-        tree.size(run.params),
+        tree.size(one.params),
         run.entry.expected_start(len(run.classes)),
         which,
         run.step,
-        None if text else first_layer(run),
+        None if text else first_layer(one),
         _sample(run) if text else None,
+        len(run.members),
     )
 
 
@@ -129,6 +134,8 @@ def first_layer(run: Run) -> First | None:
     """The weights that see the image, as pictures; None where they are none, as of a 1x1 convolution.
 
     Those of a fully connected layer are on the preprocessed image, turned back where preprocessing rotated it.
+
+    Raises: ValueError for a run of several networks; ``first_layer(run.alone(i))`` is that of one.
     """
     calls = graph(run.network.constructor, _inputs(run)).calls
     kernels = {tree.name(path): x for path, x in jax.tree_util.tree_leaves_with_path(run.params)}
@@ -138,13 +145,14 @@ def first_layer(run: Run) -> First | None:
     kernel = np.asarray(kernels[f"{name}/kernel"], np.float64)
     if kernel.ndim == 4:
         window = kernel.shape[0] * kernel.shape[1] > 1 and kernel.shape[2] in (1, 3)
-        return First(name, "filter", kernel) if window else None
+        return First(name, "filter", kernel, run.members[0].name) if window else None
     if run.stats is not None and run.stats.basis.size:
         kernel = run.stats.basis @ kernel
     if len(kernel) != np.prod(run.shape) or run.shape[-1] not in (1, 3):
         return None
     kind = "template" if run.entry.architecture == "linear" else "unit"
-    return First(name, kind, kernel.reshape(*run.shape, -1)[..., : None if kind == "template" else UNITS])
+    pictures = kernel.reshape(*run.shape, -1)[..., : None if kind == "template" else UNITS]
+    return First(name, kind, pictures, run.members[0].name)
 
 
 def _inputs(run: Run) -> PyTree:
@@ -157,6 +165,8 @@ def _inputs(run: Run) -> PyTree:
 def judge(run: Run, splits: Splits, split: SplitName | None = None, *, worst: int = 24) -> Judged:
     """How the model of a run does on a split: means, confusion matrix, and the examples of highest loss.
 
+    Several networks are judged by the mean of their probabilities, and each by itself.
+
     Raises: ValueError for a split that the data do not have.
     """
     name: SplitName = split or ("validation" if splits.test is None else "test")
@@ -167,32 +177,39 @@ def judge(run: Run, splits: Splits, split: SplitName | None = None, *, worst: in
 
 def _images(run: Run, part: Batch, name: str, worst: int) -> Judged:
     """All images of a split, a batch at a time; the last is filled up with its first image, which is not counted."""
-    plain, classes = preprocessed(run.stats), len(run.classes)
+    answer, classes, several = answers.plain(run.network, run.stats), len(run.classes), len(run.members) > 1
     pixels = run.entry.of_pixels
+    every = answers.each(answer, run.entry) if several else answer
+
+    def seen(outputs: PyTree, targets: Array) -> tuple[Array, Array]:
+        return run.network.losses(outputs, targets), jnp.argmax(run.entry.scores(outputs), -1)
 
     @jax.jit
-    def look(params: PyTree, state: PyTree, images: Array, targets: Array) -> tuple[Array, ...]:
-        outputs, _ = run.model.apply(params, state, plain(images), train=False)
-        scores = run.entry.scores(outputs)
-        predicted = jnp.argmax(scores, -1)
-        losses = run.network.losses(outputs, targets)
-        if pixels:
-            return losses, predicted
-        chances = jax.nn.softmax(scores.astype(jnp.float32))
-        of = jnp.stack([predicted, targets.astype(predicted.dtype)], -1)
-        return losses, predicted, jnp.take_along_axis(chances, of, -1)
+    def look(params: PyTree, state: PyTree, images: Array, targets: Array) -> tuple[PyTree, PyTree, PyTree]:
+        outputs = rows = every(params, state, images)
+        if several:
+            outputs = answers.mean_logs(rows)
+        losses, predicted = seen(outputs, targets)
+        chances = None
+        if not pixels:
+            shares = jax.nn.softmax(run.entry.scores(outputs).astype(jnp.float32))
+            of = jnp.stack([predicted, targets.astype(predicted.dtype)], -1)
+            chances = jnp.take_along_axis(shares, of, -1)
+        alone = jax.vmap(seen, in_axes=(0, None), out_axes=1)(rows, targets) if several else None
+        return (losses, predicted), chances, alone
 
+    weights = run.stacked() if several else (run.params, run.state)
     found, white = [], 0
     size = min(BATCH, len(part.inputs))
     for begin in range(0, len(part.inputs), size):
         images, targets = part.inputs[begin : begin + size], part.targets[begin : begin + size]
         count, white = len(images), max(white, int(images.max()))
-        whole = look(run.params, run.state, _filled(images, size), _filled(targets, size))
-        found.append([np.asarray(x)[:count] for x in whole])
-    losses, predicted, *chances = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        whole = look(*weights, _filled(images, size), _filled(targets, size))
+        found.append(jax.tree.map(lambda x, count=count: np.asarray(x)[:count], whole))
+    (losses, predicted), chances, alone = jax.tree.map(lambda *parts: np.concatenate(parts), *found)
     truth = np.asarray(part.targets)
     matrix = confusions(truth, predicted, classes)
-    shares = chances[0] if chances and probabilistic(run) else None
+    shares = chances if probabilistic(run) else None
     examples = tuple(
         Example(
             int(i),
@@ -208,7 +225,21 @@ def _images(run: Run, part: Batch, name: str, worst: int) -> Judged:
     accuracy = float(np.trace(matrix) / matrix.sum())
     form = "pixels" if pixels else "images"
     loss = float(losses.mean(dtype=np.float64))
-    return Judged(name, form, len(losses), loss, accuracy, matrix, examples, white=white)
+    judged = Judged(name, form, len(losses), loss, accuracy, matrix, examples, white=white)
+    return judged._replace(members=_alone(run, judged, truth, alone) if several else ())
+
+
+def _alone(run: Run, judged: Judged, truth: np.ndarray, found: tuple[np.ndarray, np.ndarray]) -> tuple[Alone, ...]:
+    """Each network by itself, from losses and predictions with a second axis for the networks."""
+    each = []
+    for i, member in enumerate(run.members):
+        losses, predicted = (x[:, i] for x in found)
+        matrix = confusions(truth, predicted, len(run.classes))
+        one = judged._replace(
+            loss=float(losses.mean(dtype=np.float64)), accuracy=float(np.trace(matrix) / matrix.sum()), confusion=matrix
+        )
+        each.append(one.whole._replace(name=member.name))
+    return tuple(each)
 
 
 def _filled(x: Num[np.ndarray, "n ..."], size: int) -> Num[np.ndarray, "size ..."]:
@@ -218,17 +249,29 @@ def _filled(x: Num[np.ndarray, "n ..."], size: int) -> Num[np.ndarray, "size ...
 def _characters(run: Run, splits: Splits, part: Batch, name: str, worst: int) -> Judged:
     """All characters of a text, read window by window in pieces side by side as `evaluate.laid_out` has them."""
     inputs, targets, _ = laid_out(run.config, splits, part).data
+    answer, several = answers.plain(run.network, None), len(run.members) > 1
+    every = answers.each(answer, run.entry) if several else answer
+    carry = first_carry(run.config, run.network, inputs.shape[1])
+    if several:
+        carry = answers.repeated(carry, len(run.members))
+
+    def seen(scores: Array, targets: Array) -> tuple[Array, Array]:
+        return softmax_cross_entropy(scores, targets), jnp.argmax(scores, -1)
 
     @jax.jit
-    def look(params: PyTree, state: PyTree, inputs: Array, targets: Array) -> tuple[Array, Array]:
-        def window(carry: PyTree, one: tuple[Array, Array]) -> tuple[PyTree, tuple[Array, Array]]:
-            (carry, scores), _ = run.model.apply(params, state, (carry, one[0]), train=False)
-            return carry, (softmax_cross_entropy(scores, one[1]), jnp.argmax(scores, -1))
+    def look(params: PyTree, state: PyTree, carry: PyTree, inputs: Array, targets: Array) -> PyTree:
+        def window(carry: PyTree, one: tuple[Array, Array]) -> tuple[PyTree, PyTree]:
+            carry, rows = every(params, state, (carry, one[0]))
+            if not several:
+                return carry, (seen(rows, one[1]), None)
+            alone = jax.vmap(seen, in_axes=(0, None), out_axes=-1)(rows, one[1])
+            return carry, (seen(answers.mean_logs(rows), one[1]), alone)
 
-        return jax.lax.scan(window, first_carry(run.config, run.network, inputs.shape[1]), (inputs, targets))[1]
+        return jax.lax.scan(window, carry, (inputs, targets))[1]
 
-    count = len(part.inputs) - 1
-    losses, predicted = (_in_order(x, count) for x in look(run.params, run.state, inputs, targets))
+    count, weights = len(part.inputs) - 1, run.stacked() if several else (run.params, run.state)
+    told = jax.tree.map(lambda x: _in_order(x, count), look(*weights, carry, inputs, targets))
+    (losses, predicted), alone = told
     truth = np.asarray(part.inputs)[1:]
     matrix = confusions(truth, predicted, len(run.classes))
     surprises = tuple(
@@ -241,12 +284,11 @@ def _characters(run: Run, splits: Splits, part: Batch, name: str, worst: int) ->
         )
         for i in np.argsort(-losses, kind="stable")[:worst]
     )
-    accuracy = float(np.trace(matrix) / count)
-    return Judged(
-        name, "characters", count, float(losses.mean(dtype=np.float64)), accuracy, matrix, surprises=surprises
-    )
+    accuracy, loss = float(np.trace(matrix) / count), float(losses.mean(dtype=np.float64))
+    judged = Judged(name, "characters", count, loss, accuracy, matrix, surprises=surprises)
+    return judged._replace(members=_alone(run, judged, truth, alone) if several else ())
 
 
-def _in_order(x: Array, count: int) -> Float[np.ndarray, "count"] | Integer[np.ndarray, "count"]:
-    """(windows, rows, length) as one text, without what it was padded with."""
-    return np.asarray(x).swapaxes(0, 1).ravel()[:count]
+def _in_order(x: Array, count: int) -> Num[np.ndarray, "count ..."]:
+    """(windows, rows, length, ...) as one text, without what it was padded with."""
+    return np.asarray(x).swapaxes(0, 1).reshape(-1, *x.shape[3:])[:count]

@@ -13,7 +13,7 @@ import numpy as np
 
 from jax231.core.checks import require
 from jax231.core.types import PyTree
-from jax231.train import environment, evaluate, failure, members, processes, snapshots, step, streamed
+from jax231.train import environment, evaluate, failure, members, processes, snapshots, step, streamed, transfer
 from jax231.train import folder as folders
 from jax231.train import splits as data
 from jax231.train.checkpoint import CheckpointError, Checkpoints
@@ -108,7 +108,8 @@ def train(
 
     Raises: FolderError for a folder that cannot be used; DivergedError for a loss that exploded or is not finite;
             Interrupted after Ctrl-C or SIGTERM, the run being saved; CheckpointError; LostError where another process
-            of the run ended; ValueError and OSError for data and models as `splits.load` and `step.assemble` say.
+            of the run ended; ValueError and OSError for data, models and networks to start from as `splits.load`,
+            `step.assemble` and `transfer.initial` say.
     """
     folder, watcher = Path(folder), watcher if watcher and processes.is_first() else Silent()
     begun = None
@@ -129,6 +130,9 @@ def train(
     held = not (found.streamed and processes.several())
     require(held, "train", "images that fit into memory for several processes (--stream never)", data=config.data)
     placed = layout(devices)
+    weights = None
+    if config.initial is not None and not resume:  # what cannot be taken is said before there is a folder
+        weights = transfer.initial(config, task.network, watcher.note)
     with ExitStack() as stack:
         request = stack.enter_context(deferred(f"Interrupted. Go on with: {_again(folder)}"))
         with processes.together(_again(folder)), processes.first_alone() as first:
@@ -146,7 +150,9 @@ def train(
         if found.reading is not None:
             watcher.note(found.reading.note)
         with processes.together(_again(folder)):
-            loop = _Loop(task, found, folder, watcher, checkpoints, placed, devices, deterministic, save_seconds, chunk)
+            loop = _Loop(
+                task, found, folder, watcher, checkpoints, placed, devices, deterministic, save_seconds, chunk, weights
+            )
             stack.callback(loop.supply.close)
             return loop.run(request)
 
@@ -166,6 +172,7 @@ class _Loop:
         deterministic: bool,
         save_seconds: float,
         chunk: int | None,
+        weights: PyTree,
     ):
         self.task, self.splits, self.folder, self.watcher = task, splits, folder, watcher
         self.checkpoints, self.save_seconds = checkpoints, save_seconds
@@ -177,7 +184,7 @@ class _Loop:
         self.snapshots = snapshots.steps(task.config, task.feed.steps)
         self.expected = task.network.entry.expected_start(len(splits.classes))
         self.judge = Judge(task, splits)
-        self._weights: PyTree = None
+        self._weights = weights
         self._best: tuple[int, TrainState, float] | None = None  # of the epochs that no checkpoint has
         self._highest = -math.inf
         self.chunk = self._environment(devices, deterministic, chunk)
@@ -188,7 +195,7 @@ class _Loop:
         """The newest checkpoint, or the state before the first step."""
         config, steps, batch = self.task.config, self.task.feed.steps, self.task.feed.batch
         if self._weights is None and config.initial is not None and not self.checkpoints.kept():
-            self._weights = members.transferred(config, self.task.network, self.watcher.note)
+            self._weights = transfer.initial(config, self.task.network, self.watcher.note)
         like = jax.eval_shape(lambda: members.begin(config, self.task.network, steps, batch))
         train = self.checkpoints.newest(self._placed(like))
         if train is not None:

@@ -72,8 +72,8 @@ def segment(run: Run, images: Num[np.ndarray, "n h w c"]) -> Int[np.ndarray, "n 
     if len(run.members) == 1:
         only = [(run.members[0].params, run.members[0].state)]
         return _in_parts(only, images, lambda *seen: jnp.argmax(run.entry.scores(answer(*seen)), -1), MASKS)[0]
-    every = answers.together(answer, run.entry)
-    return _in_parts([run.stacked()], images, lambda *seen: jnp.argmax(every(*seen)[-1], -1), MASKS)[0]
+    mean = answers.averaged(answer, run.entry)
+    return _in_parts([run.stacked()], images, lambda *seen: jnp.argmax(mean(*seen), -1), MASKS)[0]
 
 
 def _require_images(where: str, run: Run, images: Num[np.ndarray, "..."] | ImageFiles) -> None:

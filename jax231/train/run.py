@@ -24,13 +24,16 @@ from jax231.train.state import TrainState
 class Member(NamedTuple):
     """One of the networks of a run: parameters to evaluate, averages where the run keeps some, and model state.
 
-    `plain` are parameters and state without the average, where there is one. The name says which it is of several.
+    `plain` are parameters and state without the average, where there is one. The name says which it is of several:
+    `lane` is its place among the seeds, and `step` the one after which it was taken.
     """
 
     name: str
     params: PyTree
     state: PyTree
     plain: tuple[PyTree, PyTree] | None = None
+    lane: int = 0
+    step: int = 0
 
 
 class Run(NamedTuple):
@@ -77,7 +80,7 @@ class Run(NamedTuple):
 
     @property
     def _only(self) -> Member:
-        expected = f"a run of one network; {self.folder} has several, which predict together"
+        expected = f"a run of one network (`Run.alone` takes one); {self.folder} has several, which predict together"
         require(len(self.members) == 1, "run", expected, members=[member.name for member in self.members])
         return self.members[0]
 
@@ -117,7 +120,7 @@ def open_run(folder: Path | str, which: Literal["best", "newest"] = "best", say:
     """
     folder = Path(folder)
     config, facts = folders.read_config(folder), folders.read_facts(folder)
-    network = networks.build(replace(config, initial=None), facts.shape, len(facts.classes))
+    network = networks.build(replace(config, initial=None, initial_member=None), facts.shape, len(facts.classes))
     like = jax.eval_shape(lambda: lanes.begin(config, network, facts.steps, facts.batch))
     with Checkpoints(folder / "checkpoints", say, writes=False) as checkpoints:
         train = checkpoints.best(like) if which == "best" else checkpoints.newest(like)
@@ -134,7 +137,8 @@ def _members(config: Config, train: TrainState) -> tuple[Member, ...]:
     for i, seed in enumerate(lanes.seeds(config)):
         one = lanes.alone(config, train, i)
         plain = None if one.average is None else (one.params, one.state)
-        found.append(Member(f"seed {seed}" if config.members > 1 else "", *step.evaluated(config, one), plain))
+        name = f"seed {seed}" if config.members > 1 else ""
+        found.append(Member(name, *step.evaluated(config, one), plain, i, int(train.step)))
     return tuple(found)
 
 
@@ -146,5 +150,6 @@ def _snapshots(config: Config, train: TrainState, epoch_steps: int) -> tuple[Mem
         kept = lanes.alone(config, train, i).snapshots
         for place, at in enumerate(steps, start=-len(steps)):
             name = f"step {at}" if config.members == 1 else f"seed {seed}, step {at}"
-            found.append(Member(name, *jax.tree.map(lambda x, place=place: x[place], kept)))
+            params, state = jax.tree.map(lambda x, place=place: x[place], kept)
+            found.append(Member(name, params, state, lane=i, step=at))
     return tuple(found)

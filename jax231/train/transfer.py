@@ -1,8 +1,8 @@
 """Transfer: training that begins with what another run, or somebody else's network, has learned."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,8 @@ from jax231.core.types import PyTree
 from jax231.models import pretrained
 from jax231.nn.bridge import watched_apply
 from jax231.nn.layer import Layer
+from jax231.train import log
+from jax231.train import members as lanes
 from jax231.train.config import Config
 from jax231.train.feed import preprocessed
 from jax231.train.network import Network
@@ -30,23 +32,79 @@ class TransferError(ValueError):
     """Weights that do not fit the model."""
 
 
+class Best(NamedTuple):
+    """Which of several networks is the best by a measure on the validation split, and what it scored there."""
+
+    member: int
+    measure: str
+    score: float
+    epoch: int
+
+
 def initial(config: Config, network: Network, say: Say = lambda text: None) -> tuple[PyTree, PyTree]:
     """Parameters and state to start from: those of the run or the file that `config` names, the head for its classes.
 
-    ``say(text)`` is told what is made anew.
+    Those of several members have a first axis for them; a head that is made anew is another one for each. ``say(text)``
+    is told what is made anew, and what was taken of several.
 
-    Raises: FolderError, CheckpointError and OSError for what cannot be read; TransferError for another model.
+    Raises: as `given`; TransferError for another model.
     """
-    source = Path(config.initial or "")
-    key, _ = jax.random.split(jax.random.key(config.seed))
-    fresh = network.model.init(key)
-    if source.is_file():
-        given = pretrained.load(config.model, source)
-    else:
-        run = open_run(source, say=say)
-        given = run.params, run.state
-    params, state = (merged(mine, theirs, str(source), say) for mine, theirs in zip(fresh, given, strict=True))
+    pairs = []
+    for i, own in enumerate(given(config, say)):
+        key, _ = jax.random.split(jax.random.key(lanes.single(config, i).seed))
+        fresh, tell = network.model.init(key), say if i == 0 else lambda text: None
+        pairs.append(tuple(merged(*both, str(config.initial), tell) for both in zip(fresh, own, strict=True)))
+    params, state = pairs[0] if config.members == 1 else jax.tree.map(lambda *x: jnp.stack(x), *pairs)
     return params, state
+
+
+def given(config: Config, say: Say = lambda text: None) -> list[tuple[PyTree, PyTree]]:
+    """Parameters and state that each member of a run starts from.
+
+    All start from one network: that of a file of weights or of a run, of a run of several the one that `config` asks
+    for, else, where the new run has one member, the best. A run of as many members starts each from its own.
+
+    Raises: FolderError, CheckpointError and OSError for what cannot be read; ValueError where it is not said which of
+            several networks to take, for one that the run does not have, and for one of a file.
+    """
+    source, asked = Path(config.initial or ""), config.initial_member
+    if source.is_file():
+        require(asked is None, "train", "a run in --from with --member", member=asked, initial=str(source))
+        return [pretrained.load(config.model, source)] * config.members
+    run = open_run(source, say=say)
+    count = len(run.members)
+    if asked is None and count == config.members > 1:
+        say(f"Each member starts from another network of {source}: {'; '.join(member.name for member in run.members)}.")
+        return [(member.params, member.state) for member in run.members]
+    if asked is not None:
+        run = run.alone(asked)
+    elif count > 1:
+        which = f"--member for one of the {count} networks of {source}"
+        require(config.members == 1, "train", f"{which}, or as many members", members=config.members)
+        best = best_member(run, log.read(source))
+        if best is None:
+            raise ValueError(f"train: expected {which}; got none, and no score of theirs on a validation split")
+        run = run.alone(best.member)
+        scored = f"{best.measure.replace('_', ' ')} {best.score:.4g} at the end of epoch {best.epoch}"
+        say(f"The best of {count} by validation is taken: {run.members[0].name}, {scored}.")
+    return [(run.params, run.state)] * config.members
+
+
+def best_member(run: Run, records: Sequence[Mapping[str, Any]]) -> Best | None:
+    """The network of a run with the best score on the validation split, of equals the first; None where none has one.
+
+    The score is the one by which the best checkpoint is chosen: mean IoU of pixels, accuracy of images, loss of a text.
+    It is that of the last epoch in `records` which had ended when the network was taken.
+    """
+    measure = "loss" if run.stats is None else "mean_iou" if run.entry.of_pixels else "accuracy"
+    found = []
+    for i, member in enumerate(run.members):
+        past = [record for record in records if record["step"] <= member.step]
+        each = past[-1].get(f"validation_{measure}_members") if past else None
+        score = each[member.lane] if each else past[-1].get(f"validation_{measure}") if past else None
+        if score is not None:
+            found.append(Best(i, measure, score, past[-1]["epoch"]))
+    return max(found, key=lambda one: -one.score if measure == "loss" else one.score, default=None)
 
 
 def merged(fresh: PyTree, given: PyTree, source: str, say: Say = lambda text: None) -> PyTree:

@@ -19,9 +19,11 @@ from tests.report.study import write_study
 from tests.report.training_run import (
     CLASSES,
     SEEN,
+    SPREAD,
     TRUTH,
     found,
     found_masks,
+    found_members,
     found_text,
     write_records,
     write_run,
@@ -41,8 +43,8 @@ def library():
 def page(tmp_path, library):
     """Write a run, make its report, and return the page without the library."""
 
-    def make(inspection, **choices):
-        folder = write_run(tmp_path / "run", **choices)
+    def make(inspection, name="run", **choices):
+        folder = write_run(tmp_path / name, **choices)
         text = write_training_report(folder, inspection).read_text()
         assert text.count(library) == 1
         return text.replace(library, "").replace("\N{NO-BREAK SPACE}", " ")
@@ -58,7 +60,7 @@ def figures(text):
 def table(text, name):
     """The cells of a table by rows, its heads first."""
     body = re.search(rf'<table class="{name}">(.*?)</table>', text, flags=re.DOTALL)[1]
-    rows = re.findall(r"<tr>(.*?)</tr>", body, flags=re.DOTALL)
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", body, flags=re.DOTALL)
     return [[re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]
 
 
@@ -102,6 +104,49 @@ def test_the_curves_are_what_was_recorded(page):
     assert (validation["x"], validation["y"]) == ([1, 2, 3], [1.25, 0.625, 0.416667])
     assert (test["x"], test["y"], test["mode"]) == ([3], [0.75], "markers")
     assert rate["data"][0]["y"][0] == 0.05
+
+
+def test_the_curves_of_members_are_each_and_their_mean_and_all_together(page):
+    loss, _, _ = figures(page(found_members(), members=3))
+    go.Figure(loss)
+    lines = [(line["meta"]["series"], line["line"]["dash"], line["line"]["width"]) for line in loss["data"]]
+    thin, bold = [("solid", 1)] * 3, ("solid", 2)
+    expected = [("training", *look) for look in (*thin, bold)]
+    expected += [("validation", *look) for look in (*thin, bold, ("dash", 2))]
+    assert lines == [*expected, *(("test", *look) for look in (*thin, bold))]
+    *each, mean = loss["data"][:4]
+    assert [line["y"] for line in each] == [[1 + x, 0.5 + x, 0.333333 + x] for x in SPREAD]
+    assert mean["y"] == [1, 0.5, 0.333333]  # of training what was recorded is the mean
+    *each, mean, together = loss["data"][4:9]
+    assert [line["y"][0] for line in each] == [1.25 + x for x in SPREAD]
+    assert mean["y"][0] == float(f"{1.25 + np.mean(SPREAD):.6g}")
+    assert together["y"] == [1.25, 0.625, 0.416667]
+    assert "validation loss, seed 5<" in each[1]["hovertemplate"]
+    assert [line["y"] for line in loss["data"][9:]] == [[0.75 + x] for x in (*SPREAD, 0)]
+    assert {line["mode"] for line in loss["data"][9:]} == {"markers"}
+
+
+def test_members_stand_in_a_table_with_what_they_gain(page):
+    text = page(found_members(), members=3)
+    heads, *rows = table(text, "members")
+    assert heads == ["Network", "loss", "accuracy"]
+    assert rows[:3] == [["seed 4", "0.8", "50.00 %"], ["seed 5", "0.9", "62.50 %"], ["seed 6", "1", "75.00 %"]]
+    assert rows[3:5] == [["mean of them", "0.9", "62.50 %"], ["together", "0.7", "75.00 %"]]
+    assert rows[5] == ["together against the mean", "-0.2", "+12.50 points"]
+    assert "3 networks together: test accuracy 75.00 %, 3 of 12 images wrong after 3 epochs" in text
+    assert "61,706 in each of 3 networks" in text
+    assert "3, of the seeds 4 to 6" in text
+    assert "of the network of seed 5" in text
+    assert "test, end of the run, all together" in text
+    assert "dashed lines" in text
+    assert "Alone and together" not in page(found(), name="one")
+
+
+def test_a_run_of_members_that_is_not_finished_has_curves(page):
+    text = page(found(learned=None, judged=None, rates=None), epochs=1, members=2)
+    modes = [line["mode"] for line in figures(text)[0]["data"]]  # one point each, which a line would not show
+    assert modes == ["markers", "markers", "lines+markers", "markers", "markers", "lines+markers", "lines+markers"]
+    assert "Alone and together" not in text
 
 
 def test_the_pictures_are_images(page):
@@ -206,6 +251,8 @@ def test_pictures_of_all_kinds(tmp_path):
     path = write_training_picture(folder, tmp_path / "run.png", found(learned=learned))
     assert path.read_bytes().startswith(SIGNATURE)
     assert write_training_picture(folder, tmp_path / "alone.png").exists()
+    members = write_training_picture(write_run(tmp_path / "members", members=3), tmp_path / "all.svg", found_members())
+    assert "<!-- validation, together -->" in members.read_text()
     with pytest.raises(ValueError, match=r"a path ending in \.png or \.svg"):
         write_training_picture(folder, tmp_path / "run.gif")
     with pytest.raises(ValueError, match="a run with at least one chunk of steps"):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jax231.measure.confusion import confusions
-from jax231.measure.inspection import Example, First, Inspection, Judged, Learned, Rates, Sample, Surprise
+from jax231.measure.inspection import Alone, Example, First, Inspection, Judged, Learned, Rates, Sample, Surprise
 
 CLASSES = ("cat", "dog", "ship")
 STEPS = 4
@@ -26,10 +26,14 @@ decay = 0.001
 """
 
 
-def write_run(folder: Path, *, epochs: int = 3, classes=CLASSES, shape=(6, 6, 3)) -> Path:
-    """A run of three epochs of which so many are done, two chunks each, with a test at its end."""
+SPREAD = (-0.125, 0.125, 0.25)
+"""By how much the scores of three members are off those of the run."""
+
+
+def write_run(folder: Path, *, epochs: int = 3, classes=CLASSES, shape=(6, 6, 3), members: int = 1) -> Path:
+    """A run of three epochs of which so many are done, two chunks each, with a test at its end; of members too."""
     folder.mkdir(parents=True)
-    (folder / "config.toml").write_text(CONFIG)
+    (folder / "config.toml").write_text(CONFIG + (f"members = {members}\nseed = 4\n" if members > 1 else ""))
     known = {"data": "pictures", "shape": shape, "classes": classes, "steps": STEPS, "batch": 10, "digests": {}}
     (folder / "data.json").write_text(json.dumps(known))
     environment = {"versions": {"jax": "0.10.2"}, "device": {"platform": "cpu", "cpu": "A processor"}, "devices": 1}
@@ -44,8 +48,15 @@ def write_run(folder: Path, *, epochs: int = 3, classes=CLASSES, shape=(6, 6, 3)
         records.append({"kind": "epoch", "step": STEPS * epoch, "epoch": epoch, **scores, "seconds": 1.0})
     if epochs == 3:
         records.append({"kind": "test", "step": 12, "test_loss": 0.75, "test_accuracy": 0.625})
+    if members > 1:
+        records = [record | _each(record, members) for record in records]
     write_records(folder, records)
     return folder
+
+
+def _each(record: dict[str, Any], members: int) -> dict[str, Any]:
+    scores = {name: x for name, x in record.items() if name.endswith(("loss", "accuracy"))}
+    return {f"{name}_members": [x + SPREAD[i] for i in range(members)] for name, x in scores.items()}
 
 
 def write_records(folder: Path, records: list[dict[str, Any]]) -> None:
@@ -63,6 +74,14 @@ def found(**changes: Any) -> Inspection:
     learned = Learned("LeNet-5", "LeCun et al. 1998", 61_706, math.log(3), "best", 8, first)
     rates = Rates(np.linspace(0, 3, 13)[:-1], np.linspace(0.05, 0.0, 12))
     return Inspection(learned, judged, rates)._replace(**changes)
+
+
+def found_members() -> Inspection:
+    """Images that three networks were judged on."""
+    whole = found()
+    alone = tuple(Alone(f"seed {4 + i}", 0.8 + 0.1 * i, 0.5 + 0.125 * i) for i in range(3))
+    learned = whole.learned._replace(networks=3, first=whole.learned.first._replace(member="seed 5"))
+    return whole._replace(learned=learned, judged=whole.judged._replace(members=alone))
 
 
 def found_masks() -> Inspection:

@@ -11,8 +11,9 @@ import pytest
 from jax231.core.types import Batch
 from jax231.data import preprocess
 from jax231.train import network as networks
+from jax231.train import predict
 from jax231.train.config import Config
-from jax231.train.evaluate import laid_out, program
+from jax231.train.evaluate import laid_out, program, together
 from jax231.train.inspect import first_layer, inspect, judge, learned_by, rates_of
 from jax231.train.loop import train
 from jax231.train.optimizer import rate
@@ -64,6 +65,18 @@ def drawn():
 
 
 @pytest.fixture(scope="module")
+def several(drawn):
+    """Two networks of a model as a run: those of `drawn`, and its parameters turned around, each a little."""
+
+    def make(model: str) -> tuple[Run, Splits]:
+        run, splits = drawn(model)
+        other = jax.tree.map(lambda x: x[::-1] * 0.8, run.params)
+        return run._replace(members=(Member("one", run.params, run.state), Member("two", other, run.state))), splits
+
+    return make
+
+
+@pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """The folder of a run of one epoch."""
     folder = tmp_path_factory.mktemp("inspect") / "run"
@@ -102,6 +115,47 @@ def test_images_are_judged_as_one_by_one(drawn, monkeypatch):
     held = judge(run, splits, "validation")
     assert (held.loss, held.accuracy) == pytest.approx(scores[:2], rel=1e-6)
     assert held.mean_iou is None
+
+
+def test_several_are_judged_by_the_mean_of_their_probabilities(several, monkeypatch):
+    """Against `predict.each` and plain counting."""
+    monkeypatch.setattr("jax231.train.inspect.BATCH", 4)
+    run, splits = several("two_layer")
+    found, labels = judge(run, splits, worst=5), splits.test.targets
+    each = predict.each(run, splits.test.inputs).astype(float)
+    mean = each.mean(0)
+    matrix = np.zeros((3, 3), int)
+    np.add.at(matrix, (labels, mean.argmax(-1)), 1)
+    np.testing.assert_array_equal(found.confusion, matrix)
+    losses = -np.log(mean[np.arange(11), labels])
+    assert found.loss == pytest.approx(losses.mean(), rel=1e-5)
+    assert [one.place for one in found.worst] == np.argsort(-losses)[:5].tolist()
+    for one in found.worst:
+        chances = mean[one.place]
+        assert (one.probability, one.believed) == pytest.approx((chances.max(), chances[one.truth]), rel=1e-5)
+    for one, name, own in zip(found.members, ("one", "two"), each, strict=True):
+        alone = -np.log(own[np.arange(11), labels]).mean(), (own.argmax(-1) == labels).mean()
+        assert one.name == name
+        assert (one.loss, one.accuracy) == pytest.approx(alone, rel=1e-5)
+    assert found.members[0].loss != found.members[1].loss
+    assert found.mean.accuracy == pytest.approx((each.argmax(-1) == labels).mean())
+    assert found.whole[1:] == (found.loss, found.accuracy, None)
+    with pytest.raises(ValueError, match=r"several networks; got members=\(\)"):
+        _ = judge(run.alone(0), splits).mean
+
+
+@pytest.mark.parametrize("model", ["encoder_decoder", "char_rnn"])
+def test_several_on_pixels_and_on_a_text_score_as_in_training(several, model):
+    run, splits = several(model)
+    found, part = judge(run, splits, worst=2), laid_out(run.config, splits, splits.validation)
+    scores = together(run.config, run.network, splits)(*run.stacked(), part)
+    for mine, theirs in zip((found.whole, *found.members), (scores.ensemble, *scores.members), strict=True):
+        assert mine[1:3] == pytest.approx((theirs.loss, theirs.accuracy), rel=1e-5)
+        assert (mine.mean_iou or 0) == pytest.approx(theirs.mean_iou or 0, rel=1e-5)
+    assert found.loss < found.mean.loss
+    np.testing.assert_array_equal(found.confusion.sum(1), judge(run.alone(0), splits).confusion.sum(1))
+    shown = found.worst or found.surprises
+    assert shown[0].loss >= shown[1].loss
 
 
 def test_pixels_are_counted_by_class(drawn):
@@ -177,6 +231,16 @@ def test_the_first_layer_is_the_parameter_itself(drawn):
     np.testing.assert_array_equal(first.kernel, kernel.reshape(4, 4, 1, -1))
     first = first_layer(drawn("encoder_decoder")[0])
     assert (first.kind, first.kernel.shape[2]) == ("filter", 3)
+
+
+def test_the_first_layer_of_several_is_that_of_one(several):
+    run, _ = several("two_layer")
+    learned = learned_by(run, member=1)
+    assert (learned.networks, learned.first.member) == (2, "two")
+    np.testing.assert_array_equal(learned.first.kernel, first_layer(run.alone(1)).kernel)
+    assert learned.parameters == sum(x.size for x in jax.tree.leaves(run.members[0].params))
+    with pytest.raises(ValueError, match=r"a member within \[0, 2\); got member=2"):
+        learned_by(run, member=2)
 
 
 def test_rotated_preprocessing_is_turned_back(drawn):

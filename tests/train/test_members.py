@@ -1,6 +1,7 @@
 """Members trained as one program against each seed alone, snapshots against the run they are taken from."""
 
 import signal
+from pathlib import Path
 
 import chex
 import jax
@@ -10,7 +11,8 @@ import pytest
 from jax231.train import ensemble, evaluate, log, loop, members, network, predict, snapshots
 from jax231.train.failure import DivergedError
 from jax231.train.interrupt import Interrupted
-from jax231.train.run import open_run
+from jax231.train.run import Member, Run, open_run
+from jax231.train.sample import sample
 from tests import runs
 from tests.compilations import kept_in
 
@@ -136,10 +138,20 @@ def test_the_member_that_diverged_is_named(tmp_path):
         train(tmp_path / "run", config, chunk=5)
 
 
-def test_members_on_a_text_read_it_together():
+@pytest.fixture(scope="module")
+def readers(compiled_once):
+    """Two networks that read a text, drawn and not trained, with a first axis for them; and as a run."""
     config, splits = runs.config(model="char_rnn", arguments={"hidden": 5, "layers": 1}, batch=1, length=6), runs.text()
     net = network.build(config, splits.shape, len(splits.classes))
     params, state = jax.vmap(net.model.init)(jax.random.split(jax.random.key(0), 2))
+    params = jax.tree.map(lambda x: 3 * x, params)  # more decided
+    each = tuple(Member(f"seed {i}", *jax.tree.map(lambda x, i=i: x[i], (params, state))) for i in range(2))
+    return Run(Path("none"), config, net, each, None, splits.shape, splits.classes, 0), splits, (params, state)
+
+
+def test_members_on_a_text_read_it_together(readers):
+    run, splits, (params, state) = readers
+    config, net = run.config, run.network
     part = evaluate.laid_out(config, splits, splits.validation)
     found = evaluate.together(config, net, splits)(params, state, part)
     alone = evaluate.program(config, net, splits)
@@ -155,6 +167,24 @@ def test_members_on_a_text_read_it_together():
     right = np.take_along_axis(probability, codes[:, 1:, None], -1)
     np.testing.assert_allclose(found.ensemble.loss, -np.log(right).mean(), rtol=1e-5)
     np.testing.assert_allclose(found.mean.loss, np.mean([x.loss for x in scores]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("chosen", "temperature"), [((0, 1), 0.0), ((0, 1), 0.7), ((1,), 0.7)])
+def test_members_write_from_the_mean_of_their_probabilities(readers, chosen, temperature):
+    """Against a loop over members and characters: what each says where it has read all that stands before."""
+    run, _, weights = readers
+    run = run if len(chosen) == 2 else run.alone(*chosen)
+    prompt, length = "to be", 12
+    text = sample(run, length=length, temperature=temperature, prompt=prompt, seed=3)
+    read = jax.jit(lambda params, state, codes: run.model.apply(params, state, (None, codes), train=False)[0][1])
+    codes = [run.classes.index(character) for character in text]
+    keys = jax.random.split(jax.random.key(3), length)
+    alone = [read(*(jax.tree.map(lambda x, i=i: x[i], weights)), np.array([codes])) for i in chosen]
+    mean = np.mean([jax.nn.softmax(scores[0]) for scores in alone], 0)
+    for k, key in enumerate(keys):
+        chances = mean[len(prompt) + k - 1]
+        drawn = chances.argmax() if temperature == 0 else jax.random.categorical(key, np.log(chances) / temperature)
+        assert codes[len(prompt) + k] == drawn
 
 
 @pytest.mark.parametrize(

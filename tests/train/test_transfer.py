@@ -1,13 +1,21 @@
 """Training that begins with the weights of another run, and what is read off a run's layers."""
 
+import json
+import re
+import shutil
+from dataclasses import replace
+
+import chex
 import jax
 import numpy as np
 import pytest
 
 from jax231.core import tree
+from jax231.train import step
+from jax231.train.config import from_toml
 from jax231.train.loop import train
 from jax231.train.run import open_run
-from jax231.train.transfer import TransferError, features, merged
+from jax231.train.transfer import TransferError, best_member, features, given, initial, merged
 from tests import runs
 
 
@@ -71,6 +79,90 @@ def test_a_pattern_that_fits_no_parameter_is_refused_before_there_is_a_folder(tm
     with pytest.raises(ValueError, match=said):
         train(runs.config(**choice), tmp_path / "run", splits=runs.images())
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """The folder of a run of two seeds, whose records say that the second is the better one."""
+    folder = tmp_path_factory.mktemp("transfer") / "several"
+    train(runs.config(members=2, epochs=2), folder, splits=runs.images(), chunk=5)
+    path = folder / "metrics.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in records:
+        if record["kind"] == "epoch":
+            record["validation_accuracy_members"] = [0.25, 0.5]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return folder
+
+
+def test_the_best_of_several_is_taken_or_the_one_that_is_asked_for(several, tmp_path):
+    seconds, facts = open_run(several).members[1].params, {"splits": runs.images(), "chunk": 5}
+    still = runs.config(initial=str(several), factors={"*": 0.0}, epochs=1)
+    told = Told()
+    result = train(still, tmp_path / "best", watcher=told, **facts)
+    chex.assert_trees_all_equal(result.train.params, seconds)
+    (note,) = told.notes
+    assert re.match(r"The best of 2 by validation is taken: seed 1, accuracy 0\.5 at the end of epoch [12]\.", note)
+    asked = replace(still, initial_member=0)
+    own, _ = initial(asked, step.assemble(asked, runs.images()).network)
+    chex.assert_trees_all_equal(own, open_run(several).members[0].params)
+    assert from_toml(tmp_path / "best" / "config.toml") == still
+
+
+def test_as_many_start_each_from_its_own(several):
+    """Those of other classes have a body each and new heads that differ; all of one network have the same body."""
+    told, from_them = Told(), runs.config(initial=str(several), members=2)
+    net = step.assemble(from_them, runs.images(classes=4)).network
+    params, _ = initial(from_them, net, told.note)
+    bodies = [member.params["hidden"]["kernel"] for member in open_run(several).members]
+    np.testing.assert_array_equal(params["hidden"]["kernel"], bodies)
+    heads = params["scores"]["kernel"]
+    assert heads.shape == (2, 32, 4)
+    assert not np.array_equal(heads[0], heads[1])
+    own = f"Each member starts from another network of {several}: seed 0; seed 1."
+    assert told.notes == [own, "Made anew for other classes: scores."]
+    params, _ = initial(replace(from_them, initial_member=1), net)
+    np.testing.assert_array_equal(params["hidden"]["kernel"], [bodies[1]] * 2)
+
+
+def test_the_best_is_that_of_the_epoch_in_which_it_was_taken(several):
+    run = open_run(several)
+    at = [run.members[0]._replace(step=at) for at in (3, 5, 10)]
+    at += [one._replace(lane=1) for one in at]
+    scores = [(5, [0.5, 0.7]), (10, [0.6, None])]
+    records = [{"step": step, "epoch": step // 5, "validation_accuracy_members": each} for step, each in scores]
+    assert best_member(run._replace(members=tuple(at)), records) == (4, "accuracy", 0.7, 1)
+    assert best_member(run._replace(members=tuple(at[:3])), records) == (2, "accuracy", 0.6, 2)
+    assert best_member(run._replace(members=tuple(at[:1])), records) is None
+    snapshots = [record | {"validation_accuracy_members": None, "validation_accuracy": 0.1} for record in records]
+    assert best_member(run._replace(members=tuple(at[:3])), snapshots) == (1, "accuracy", 0.1, 1)
+    of_text = [{"step": 5, "epoch": 1, "validation_loss_members": [2.5, 1.5]}]
+    assert best_member(run._replace(members=tuple(at), stats=None), of_text) == (4, "loss", 1.5, 1)
+
+
+def test_what_cannot_be_taken_of_several_is_said_before_there_is_a_folder(several, source, tmp_path):
+    three = runs.config(initial=str(several), members=3)
+    with pytest.raises(
+        ValueError, match=r"--member for one of the 2 networks of .*, or as many members; got members=3"
+    ):
+        train(three, tmp_path / "run", splits=runs.images())
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ValueError, match=r"a member within \[0, 2\); got member=2"):
+        given(replace(three, initial_member=2))
+    with pytest.raises(
+        ValueError, match="a run in --from with --member, which is 0 or more; got member=1, initial=None"
+    ):
+        runs.config(initial_member=1)
+    (tmp_path / "weights.npz").touch()
+    with pytest.raises(ValueError, match="a run in --from with --member; got member=0"):
+        given(replace(three, initial=str(tmp_path / "weights.npz"), initial_member=0))
+    unscored = tmp_path / "unscored"
+    shutil.copytree(several, unscored)
+    (unscored / "metrics.jsonl").unlink()
+    with pytest.raises(ValueError, match=r"for one of the 2 networks of .*; got none, and no score of theirs"):
+        given(replace(three, initial=str(unscored), members=1))
+    alone = replace(three, initial=str(source), members=2)
+    assert len(given(alone)) == 2
 
 
 def test_another_model_is_refused_by_the_names_that_differ(source):

@@ -30,27 +30,36 @@ Figure = dict[str, Any]
 
 
 class Curves(dict[str, list[Curve]]):
-    """By quantity, lines and points: series, part ("chunks", "epochs" or "end"), x in epochs and y."""
+    """By quantity, lines and points: series, part, x in epochs and y.
+
+    Parts are "chunks", "epochs", "end" (a point) and "rate"; of several networks, "member" is one, named by `name`,
+    "epochs" their mean, and "together" or "end" what they predict together.
+    """
 
 
 def curves(training: Training, rates: Rates | None) -> Curves:
     """All that was recorded over the run, against epochs.
 
     Means of training over an epoch or a chunk of steps lie in the middle of it, scores of a split where they were
-    taken. Values that were not finite are left out.
+    taken. Values that were not finite are left out. Of several networks there is each, their mean, and on other splits
+    what they score together.
     """
     steps = training.facts.steps if training.facts is not None else 1
+    seeds = [f"seed {training.config.get('seed', 0) + i}" for i in range(training.config.get("members", 1))]
     drawn, epochs = Curves(), training.epochs
     halfway, ends = [record["epoch"] - 0.5 for record in epochs], [record["epoch"] for record in epochs]
     for quantity in ("loss", "accuracy", "mean_iou"):
         lines = [
+            *_members("training", halfway, epochs, quantity, seeds),
             _line("training", "epochs", halfway, epochs, quantity),
-            _line("validation", "epochs", ends, epochs, f"validation_{quantity}"),
+            *_held_out(ends, epochs, f"validation_{quantity}", seeds),
         ]
-        if len(training.chunks) > len(epochs):
+        if chunked(training):
             lines.insert(0, _line("training", "chunks", _middles(training.chunks, steps), training.chunks, quantity))
         if training.test is not None:
-            lines.append(_line("test", "end", [training.test["step"] / steps], [training.test], f"test_{quantity}"))
+            end = [training.test["step"] / steps]
+            lines += _members("test", end, [training.test], f"test_{quantity}", seeds)
+            lines.append(_line("test", "end", end, [training.test], f"test_{quantity}"))
         found = [line for line in lines if line["x"]]
         if found:
             drawn[quantity] = found
@@ -58,6 +67,42 @@ def curves(training: Training, rates: Rates | None) -> Curves:
         x, y = (values.tolist() for values in rates)
         drawn["rate"] = [{"series": "training", "part": "rate", "x": x, "y": y}]
     return drawn
+
+
+def chunked(training: Training) -> bool:
+    """Whether the means over chunks of steps are drawn: not where they would lie among the lines of several members."""
+    return len(training.chunks) > len(training.epochs) and training.config.get("members", 1) == 1
+
+
+def _held_out(ends: Sequence[Number], epochs: list[dict[str, Any]], name: str, seeds: list[str]) -> list[Curve]:
+    """The validation of one network, or of each of several, their mean, and of all together."""
+    each = _members("validation", ends, epochs, name, seeds)
+    if not each:
+        return [_line("validation", "epochs", ends, epochs, name)]
+    means = [record | {name: _mean(record.get(f"{name}_members"))} for record in epochs]
+    return [
+        *each,
+        _line("validation", "epochs", ends, means, name),
+        _line("validation", "together", ends, epochs, name),
+    ]
+
+
+def _members(
+    series: str, places: Sequence[Number], records: list[dict[str, Any]], name: str, seeds: list[str]
+) -> list[Curve]:
+    """A line of each of several networks; none where there is one only. Snapshots are numbered."""
+    count = max((len(record.get(f"{name}_members") or ()) for record in records), default=0)
+    names = seeds if len(seeds) == count else [f"snapshot {i + 1} of {count}" for i in range(count)]
+    lines = []
+    for i, own_name in enumerate(names[:count]):
+        own = [record | {name: (record.get(f"{name}_members") or [None] * count)[i]} for record in records]
+        lines.append(_line(series, "member", places, own, name) | {"name": own_name})
+    return lines
+
+
+def _mean(values: Sequence[Number | None] | None) -> float | None:
+    """None where a value is missing, as one that was not finite."""
+    return None if not values or None in values else float(np.mean([value for value in values if value is not None]))
 
 
 def _middles(chunks: list[dict[str, Any]], steps: int) -> list[float]:
@@ -74,19 +119,27 @@ def _line(series: str, part: str, places: Sequence[Number], records: list[dict[s
 def plotted(quantity: str, lines: list[Curve], end: Number) -> Figure:
     """The plotly figure of one quantity; the axis reaches to `end` epochs."""
     traces = []
+    several = any(line["part"] == "member" for line in lines)
     for line in lines:
-        look = LOOKS[line["series"]]
-        points = line["part"] == "end" or (line["part"] == "epochs" and len(line["x"]) <= 40)
-        bold = line["part"] != "chunks"
-        what = f"{line['series']} {NAMES[quantity]}" if line["part"] != "rate" else NAMES[quantity]
+        look, part = LOOKS[line["series"]], line["part"]
+        alone = len(line["x"]) == 1 and part in ("member", "end")
+        points = part in ("epochs", "together") and len(line["x"]) <= 40
+        faint = part in ("chunks", "member")
+        whose = {"member": f", {line.get('name')}", "together": " together", "end": " together" * several}
+        whose["epochs"] = ", mean of all" * several
+        what = f"{line['series']} {NAMES[quantity]}{whose.get(part, '')}" if part != "rate" else NAMES[quantity]
         traces.append(
             {
                 "x": [float(f"{x:.6g}") for x in line["x"]],
                 "y": [float(f"{y:.6g}") for y in line["y"]],
-                "mode": "markers" if line["part"] == "end" else "lines+markers" if points else "lines",
-                "line": {"width": 2 if bold else 1, "color": look.light},
-                "opacity": 1 if bold else 0.4,
-                "marker": {"symbol": look.marker, "size": 11 if line["part"] == "end" else 6, "color": look.light},
+                "mode": "markers" if alone else "lines+markers" if points else "lines",
+                "line": {
+                    "width": 1 if faint else 2,
+                    "color": look.light,
+                    "dash": "dash" if part == "together" else "solid",
+                },
+                "opacity": 0.4 if faint else 1,
+                "marker": {"symbol": look.marker, "size": 11 if part == "end" else 6, "color": look.light},
                 "cliponaxis": False,
                 "hovertemplate": f"<b>{what}</b><br>%{{y:.4~g}} at epoch %{{x:.3~f}}<extra></extra>",
                 "meta": {"series": line["series"]},

@@ -1,6 +1,7 @@
 """The report of a training run: one HTML file that opens offline, on a phone and on paper."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,9 @@ def contents(training: Training, inspection: Inspection) -> dict[str, Any]:
         "curves": [(figures.NAMES[name], figures.plotted(name, lines, end)) for name, lines in drawn.items()],
         "legend": [(name, figures.LOOKS[name]._asdict(), swatch(figures.LOOKS[name])) for name in present],
         "looks": {name: look._asdict() for name, look in figures.LOOKS.items()},
-        "chunked": len(training.chunks) > len(training.epochs),
+        "chunked": figures.chunked(training),
+        "several": any(line["part"] == "member" for lines in drawn.values() for line in lines),
+        "members": None if judged is None or not judged.members else _members(judged),
         "errors": None if judged is None else _errors(judged, names),
         "worst": [] if judged is None else [_example(example, names, judged.white) for example in judged.worst],
         "pixels": judged is not None and judged.form == "pixels",
@@ -83,17 +86,45 @@ def contents(training: Training, inspection: Inspection) -> dict[str, Any]:
 
 def _scores(training: Training, inspection: Inspection) -> dict[str, Any]:
     rows = words.scores(training, inspection)
-    columns: list[tuple[str, Any]] = [("loss", lambda row: words.loss(row["loss"]))]
-    if words.is_text(training):
+    columns = _columns([row for _, row in rows], text=words.is_text(training))
+    return {
+        "heads": [name for name, _ in columns],
+        "rows": [(title, [form(row) for _, form in columns]) for title, row in rows],
+    }
+
+
+def _columns(rows: list[dict[str, Any]], *, text: bool) -> list[tuple[str, Callable[[dict[str, Any]], str]]]:
+    """The heads of a table of scores, and what stands below them."""
+    columns: list[tuple[str, Callable[[dict[str, Any]], str]]] = [("loss", lambda row: words.loss(row["loss"]))]
+    if text:
         columns += [
             ("bits a character", lambda row: "–" if row["loss"] is None else f"{words.bits(row['loss']):.3f}"),
             ("perplexity", lambda row: "–" if row["loss"] is None else f"{math.exp(row['loss']):.3f}"),
         ]
     columns.append(("accuracy", lambda row: words.share(row["accuracy"])))
-    if any(row["mean_iou"] is not None for _, row in rows):
+    if any(row["mean_iou"] is not None for row in rows):
         columns.append(("mean IoU", lambda row: words.share(row["mean_iou"])))
-    heads = [name for name, _ in columns]
-    return {"heads": heads, "rows": [(title, [form(row) for _, form in columns]) for title, row in rows]}
+    return columns
+
+
+def _members(judged: Judged) -> dict[str, Any]:
+    """Each of several networks alone, their mean, all together, and what that gains over the mean."""
+    mean, whole = judged.mean, judged.whole
+    rows = [one._asdict() for one in (*judged.members, mean, whole)]
+    columns = _columns(rows, text=judged.form == "characters")
+    gains = {"loss": f"{whole.loss - mean.loss:+.4g}", "accuracy": words.points(whole.accuracy - mean.accuracy)}
+    if judged.form == "characters":
+        gains["bits a character"] = f"{words.bits(whole.loss - mean.loss):+.3f}"
+        gains["perplexity"] = f"{math.exp(whole.loss) - math.exp(mean.loss):+.3f}"
+    if whole.mean_iou is not None and mean.mean_iou is not None:
+        gains["mean IoU"] = words.points(whole.mean_iou - mean.mean_iou)
+    return {
+        "split": judged.split,
+        "heads": [name for name, _ in columns],
+        "rows": [(row["name"], [form(row) for _, form in columns]) for row in rows],
+        "gains": [gains[name] for name, _ in columns],
+        "alone": len(judged.members),
+    }
 
 
 def _errors(judged: Judged, names: list[str]) -> dict[str, Any]:
@@ -208,6 +239,7 @@ def _first(first: First, names: list[str]) -> dict[str, Any]:
     return {
         "kind": first.kind,
         "name": first.name,
+        "member": first.member,
         "count": len(pictures),
         "size": f"{first.kernel.shape[0]}×{first.kernel.shape[1]}",
         "tiles": [(label, data_uri(tile)) for label, tile in zip(labels, pictures, strict=True)],

@@ -60,10 +60,13 @@ def write_training_picture(folder: Path | str, path: Path | str, inspection: Ins
 
 def _curves(row: Any, drawn: figures.Curves) -> None:
     for place, (quantity, lines) in zip(row.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True):
+        several = any(line["part"] == "member" for line in lines)
         for line in lines:
             look = figures.LOOKS[line["series"]]
-            points = line["part"] == "end" or (line["part"] == "epochs" and len(line["x"]) <= 20)
-            faint = line["part"] == "chunks"
+            alone = len(line["x"]) == 1 and line["part"] in ("member", "end")
+            points = alone or (line["part"] in ("epochs", "together") and len(line["x"]) <= 20)
+            faint = line["part"] in ("chunks", "member")
+            whose = {"epochs": ", mean", "together": ", together", "end": ", together"}.get(line["part"], "")
             place.plot(
                 line["x"],
                 line["y"],
@@ -72,8 +75,8 @@ def _curves(row: Any, drawn: figures.Curves) -> None:
                 alpha=0.4 if faint else 1,
                 marker=MARKERS[look.marker] if points else None,
                 markersize=7 if line["part"] == "end" else 3.5,
-                linestyle="none" if line["part"] == "end" else "-",
-                label=None if faint or line["part"] == "rate" else line["series"],
+                linestyle="none" if alone else "--" if line["part"] == "together" else "-",
+                label=None if faint or line["part"] == "rate" else line["series"] + whose * several,
                 clip_on=False,
             )
         place.set_xlabel("epoch")
@@ -111,7 +114,7 @@ def _confusion(place: Any, judged: Judged, names: list[str]) -> None:
 
 def _first(place: Any, first: First, names: list[str]) -> None:
     kind = {"filter": "first-layer filters", "unit": "weights of the first layer", "template": "templates"}[first.kind]
-    place.set_title(kind, loc="left", fontsize=10)
+    place.set_title(kind + (f", {first.member}" if first.member else ""), loc="left", fontsize=10)
     place.axis("off")
     if first.kind != "template":
         place.imshow(filters(first.kernel), interpolation="nearest")

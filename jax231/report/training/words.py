@@ -36,6 +36,11 @@ def loss(value: Number | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:.4g}"
 
 
+def points(value: float) -> str:
+    """A difference of shares in points of a hundred: +0.31 points."""
+    return f"{100 * value:+.2f} points"
+
+
 def is_text(training: Training) -> bool:
     """Whether the run is on a text, whose examples are windows of characters."""
     return training.facts is not None and len(training.facts.shape) == 1
@@ -67,7 +72,8 @@ def headline(training: Training, judged: Judged | None) -> str:
     took = epochs(training.done)
     took += f" and {duration(training.seconds)} of training" if training.chunks else ""
     if judged is not None:
-        return f"{_verdict(judged)} after {took}."
+        verdict, count = _verdict(judged), len(judged.members)
+        return f"{f'{count} networks together: {verdict[0].lower()}{verdict[1:]}' if count else verdict} after {took}."
     last = training.epochs[-1] if training.epochs else {}
     for split, record in (("Test", training.test or {}), ("Validation", last), ("Training", last)):
         prefix = "" if split == "Training" else f"{split.lower()}_"
@@ -102,6 +108,7 @@ def facts(training: Training, inspection: Inspection) -> list[tuple[str, str]]:
     first = float(inspection.rates.rates.max()) if inspection.rates is not None else None
     size = f", step size {number(rate or first)}" if (rate or first) and inspection.rates is not None else ""
     size = f", damping {number(rate)}" if rate and inspection.rates is None else size
+    several = f" in each of {learned.networks} networks" if learned and learned.networks > 1 else ""
     regular = {
         "weight decay": config.get("decay"), "dropout": config.get("dropout"), "smoothing": config.get("smoothing"),
         "mixup": config.get("mixup"), "largest gradient": config.get("clip"), "average": config.get("ema"),
@@ -110,7 +117,9 @@ def facts(training: Training, inspection: Inspection) -> list[tuple[str, str]]:
         "Model": f"{learned.title} ({config['model']})" if learned else config["model"],
         "Arguments": _options(config.get("arguments", {})),
         "Source": learned.source if learned else "",
-        "Parameters": f"{learned.parameters:,}" if learned else "",
+        "Parameters": f"{learned.parameters:,}{several}" if learned else "",
+        "Members": _members(config),
+        "Snapshots": f"the last {config['snapshots']} ends of cycles" if config.get("snapshots") else "",
         "Data": _data(training),
         "Optimizer": f"{config['optimizer']}{size}" + _after(", ", _options(config.get("options", {}))),
         "Schedule": _schedule(config),
@@ -119,7 +128,7 @@ def facts(training: Training, inspection: Inspection) -> list[tuple[str, str]]:
         "Augmentation": listing(list(config.get("augment", ()))),
         "Preprocessing": "" if is_text(training) else config.get("preprocess", ""),
         "Precision": config.get("precision", "") if config.get("precision") != "float32" else "",
-        "Started from": config.get("initial", ""),
+        "Started from": _initial(config),
         "Frozen": listing(list(config.get("freeze", ()))),
         "Seed": str(config.get("seed", 0)),
         "Loss of a guess": loss(learned.start) if learned else "",
@@ -131,6 +140,18 @@ def facts(training: Training, inspection: Inspection) -> list[tuple[str, str]]:
 def epochs(count: int) -> str:
     """1 epoch, 2 epochs."""
     return f"{count:,} epoch{'s' if count != 1 else ''}"
+
+
+def _members(config: dict[str, Any]) -> str:
+    """The seeds of several members."""
+    count, seed = config.get("members", 1), config.get("seed", 0)
+    return f"{count}, of the seeds {seed} to {seed + count - 1}" if count > 1 else ""
+
+
+def _initial(config: dict[str, Any]) -> str:
+    """The run or file that this one started from, and which network of it."""
+    member = config.get("initial_member")
+    return config.get("initial", "") + ("" if member is None else f", member {member}")
 
 
 def _schedule(config: dict[str, Any]) -> str:
@@ -179,20 +200,25 @@ def speed(training: Training) -> list[tuple[str, str]]:
 def scores(training: Training, inspection: Inspection) -> list[tuple[str, dict[str, Any]]]:
     """The scores that are known: split and when, and by name its numbers."""
     rows, seen = [], set()
+    several = training.config.get("members", 1) > 1
+    together = ", all together" if several else ""
     if training.epochs:
         last = training.epochs[-1]
-        rows.append((f"training, mean over epoch {last['epoch']}", _numbers(last, "")))
+        rows.append((f"training, mean over epoch {last['epoch']}{' and members' * several}", _numbers(last, "")))
         held = [record for record in training.epochs if record.get("validation_loss") is not None]
         if held:
-            rows.append((f"validation, epoch {held[-1]['epoch']}", _numbers(held[-1], "validation_")))
-            seen.add(("validation", held[-1]["step"]))
+            rows.append((f"validation, epoch {held[-1]['epoch']}{together}", _numbers(held[-1], "validation_")))
+            if not training.config.get("snapshots"):  # which predict together only at the end
+                seen.add(("validation", held[-1]["step"]))
     if training.test is not None:
-        rows.append(("test, end of the run", _numbers(training.test, "test_")))
+        whole = ", all together" if training.test.get("test_loss_members") else ""
+        rows.append((f"test, end of the run{whole}", _numbers(training.test, "test_")))
         seen.add(("test", training.test["step"]))
     judged, learned = inspection.judged, inspection.learned
     if judged is not None and learned is not None and (judged.split, learned.step) not in seen:
         found = {"loss": judged.loss, "accuracy": judged.accuracy, "mean_iou": judged.mean_iou}
-        rows.append((f"{judged.split}, checkpoint of step {learned.step:,}", found))
+        whole = ", all together" if judged.members else ""
+        rows.append((f"{judged.split}, checkpoint of step {learned.step:,}{whole}", found))
     return rows
 
 
