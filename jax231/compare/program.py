@@ -8,22 +8,20 @@ from typing import Any
 import jax
 import numpy as np
 
-UNOPTIMIZED = {"xla_backend_optimization_level": 0}
-"""Random numbers take LLVM 10 s to optimize for a ConvNet's starting point, 0.7 s without."""
+from jax231.core import unoptimized
 
 
 class Program:
     """`function` traced for `arguments` now and compiled in `pool`; a call waits for the compilation.
 
-    `quickly` compiles without optimization on the CPU, for what runs a few times only.
+    `quickly` leaves most of the compiler's passes out, for what runs a few times only.
     """
 
     def __init__(self, pool: ThreadPoolExecutor, function: Callable[..., Any], *arguments: Any, quickly: bool = False):
         begin = time.perf_counter()
         lowered = jax.jit(function).lower(*arguments)
         self._traced = time.perf_counter() - begin
-        options = UNOPTIMIZED if quickly and jax.default_backend() == "cpu" else None
-        self._result: Future = pool.submit(_compile, lowered, options)
+        self._result: Future = pool.submit(_compile, lowered, unoptimized.options() if quickly else {})
 
     def wait(self) -> float:
         """Wait for the compilation; seconds that tracing and compiling took."""
@@ -39,7 +37,7 @@ def blank(shapes: Any) -> Any:
     return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
 
 
-def _compile(lowered: Any, options: dict[str, Any] | None) -> tuple[Callable[..., Any], float]:
+def _compile(lowered: Any, options: dict[str, Any]) -> tuple[Callable[..., Any], float]:
     begin = time.perf_counter()
     compiled = lowered.compile(compiler_options=options)
     return compiled, time.perf_counter() - begin

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jax231.core.types import Batch, Key, Model, PyTree
+from jax231.core.unoptimized import jit_unoptimized
 from jax231.data import preprocess
 from jax231.nn.bridge import Constructor, functionalize, rate_kinds
 from jax231.train import network as networks
@@ -75,7 +76,7 @@ def of_model(
     """The case of any module that ``constructor(rngs)`` builds."""
     model = functionalize(constructor)
     key_params, key = jax.random.split(jax.random.key(seed))
-    params, state = jax.jit(model.init)(key_params)
+    params, state = jit_unoptimized(model.init)(key_params)
     return Case(constructor, model, losses, hits, start, params, state, jax.tree.map(jnp.asarray, pool), key)
 
 

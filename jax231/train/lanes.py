@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from jax231.core.types import Batch, Key, PyTree
+from jax231.core.unoptimized import jit_unoptimized
 from jax231.data.preprocess import Stats
 from jax231.optim import catalog, decay
 from jax231.optim.paths import kernels
@@ -156,7 +157,7 @@ def program(network: Network, optimizer: str, batch: int, *, drops: bool) -> Pro
         return lane, Outcome(costs.mean(), *validate(lane, shared, held))
 
     lanes = jax.vmap(epoch, in_axes=(0, 0, None, None))
-    return Program(jax.jit(jax.vmap(begin, in_axes=(0, None))), jax.jit(lanes))
+    return Program(jit_unoptimized(jax.vmap(begin, in_axes=(0, None))), jax.jit(lanes))
 
 
 def _prepared(shared: Shared, indices: Array) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 
 from jax231.core.checks import require
 from jax231.core.types import PyTree
+from jax231.core.unoptimized import jit_unoptimized
 from jax231.train import environment, evaluate, failure, members, processes, snapshots, step, streamed, transfer
 from jax231.train import folder as folders
 from jax231.train import splits as data
@@ -180,6 +181,9 @@ class _Loop:
         self._spread, self._placed = placed.spread, placed.placed
         self.supply = streamed.supply(task.feed.data, placed.spread, placed.deal)
         self.advance = jax.jit(members.advance(task, placed.place), **placed.results)
+        self._begin = jit_unoptimized(
+            lambda weights: members.begin(task.config, task.network, task.feed.steps, task.feed.batch, weights)
+        )
         self.snapped = jax.jit(lambda train: members.snapped(task.config, train))
         self.snapshots = snapshots.steps(task.config, task.feed.steps)
         self.expected = task.network.entry.expected_start(len(splits.classes))
@@ -193,15 +197,14 @@ class _Loop:
 
     def _start(self) -> TrainState:
         """The newest checkpoint, or the state before the first step."""
-        config, steps, batch = self.task.config, self.task.feed.steps, self.task.feed.batch
+        config = self.task.config
         if self._weights is None and config.initial is not None and not self.checkpoints.kept():
             self._weights = transfer.initial(config, self.task.network, self.watcher.note)
-        like = jax.eval_shape(lambda: members.begin(config, self.task.network, steps, batch))
+        like = self._begin.eval_shape(None)
         train = self.checkpoints.newest(self._placed(like))
         if train is not None:
             return self._spread(train)
-        begin = jax.jit(lambda weights: members.begin(config, self.task.network, steps, batch, weights))
-        return self._spread(begin(self._weights))
+        return self._spread(self._begin(self._weights))
 
     def _environment(self, devices: int, deterministic: bool, chunk: int | None) -> int:
         """The steps a chunk: those of the run so far, or as many as fill `CHUNK_SECONDS`."""
