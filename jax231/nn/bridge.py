@@ -31,7 +31,15 @@ MOST = 6
 """Names of a kind in an error."""
 
 
-def functionalize(constructor: Constructor, *, dtype: DTypeLike | None = None) -> Model:
+def nothing(name: str) -> bool:
+    """No parameter is meant."""
+    del name
+    return False
+
+
+def functionalize(
+    constructor: Constructor, *, dtype: DTypeLike | None = None, frozen: Callable[[str], bool] = nothing
+) -> Model:
     """The pure functions ``(init, apply, apply_tapped)`` of the module that ``constructor(rngs)`` builds.
 
     ``init(key) -> (params, state)``: nested dicts of arrays with string names, items of lists as "00", "01".
@@ -42,6 +50,8 @@ def functionalize(constructor: Constructor, *, dtype: DTypeLike | None = None) -
     to the pre-activations of the affine and convolution layers that they name, and `layer_inputs` are what these layers
     read, by the same names; one vjp with respect to probes of zero gives the gradients of all pre-activations.
     With `dtype`, bfloat16 for instance, layers compute in it; parameters, statistics and outputs keep theirs.
+    Layers all of whose parameters are `frozen`, by their names, stay in evaluation mode in training: batch norm that
+    is not trained takes its running statistics, and keeps them.
     Any module of NNX will do; random layers of Flax get keys too, but no rates.
 
     Raises:  ValueError for a module in the place of its constructor; (init) for a `dtype` that is not floating and for
@@ -52,7 +62,7 @@ def functionalize(constructor: Constructor, *, dtype: DTypeLike | None = None) -
     built = isinstance(constructor, nnx.Module)
     require(not built, "functionalize", "constructor(rngs) -> module, not the module", constructor=type(constructor))
     build = _builder(constructor, dtype)
-    structure = _Structure(build)
+    structure = _Structure(build, frozen)
 
     def init(key: Key) -> tuple[PyTree, PyTree]:
         return arrays(build(nnx.Rngs(key)))
@@ -192,8 +202,8 @@ def _is_variable(leaf: Any) -> bool:
 class _Structure:
     """The parts of a module in either mode, without memory, found when first asked for."""
 
-    def __init__(self, build: Constructor):
-        self._build = build
+    def __init__(self, build: Constructor, frozen: Callable[[str], bool] = nothing):
+        self._build, self._frozen = build, frozen
         self._parts: dict[bool, _Parts] = {}
 
     def merged(self, params: PyTree, state: PyTree, train: bool, key: Key | None, rates: Rates) -> Any:
@@ -201,6 +211,10 @@ class _Structure:
         if train not in self._parts:
             module = _abstract(self._build)
             module.train() if train else module.eval()
+            for path, layer in _layers(module):
+                below = [place for place, _ in nnx.to_flat_state(nnx.state(layer, nnx.Param))]
+                if below and all(self._frozen("/".join(map(_string, (*path, *place)))) for place in below):
+                    layer.eval()
             self._parts[train] = _parts(module)
         parts = self._parts[train]
         filled = parts._replace(

@@ -140,7 +140,8 @@ class Config:
     validation split; where this run has as many members, each starts from its own)."""
 
     freeze: tuple[str, ...] = ()
-    """Shell patterns of the names of parameters that stand still, as in --freeze "conv*/*"."""
+    """Shell patterns of the names of parameters that stand still, as in --freeze "conv*/*"; a layer all of whose
+    parameters do is in evaluation mode (batch norm keeps its running statistics and uses them)."""
 
     factors: dict[str, float] = field(default_factory=dict)
     """Factors on the step size of parameters whose names fit a shell pattern, as in --factors.conv* 0.1."""

@@ -13,6 +13,7 @@ from jax231.core.checks import require
 from jax231.core.types import Batch, Model, PyTree
 from jax231.models import zoo
 from jax231.nn.bridge import Constructor, functionalize
+from jax231.optim.paths import matching
 from jax231.train.config import Config
 
 
@@ -69,7 +70,7 @@ def build(config: Config, shape: tuple[int, ...], classes: int) -> Network:
     return Network(
         entry,
         constructor,
-        functionalize(constructor, dtype=dtype),
+        functionalize(constructor, dtype=dtype, frozen=matching(*config.freeze)),
         plain_losses,
         _smoothed(config, entry, plain_losses),
     )

@@ -276,6 +276,24 @@ def test_parameters_keys_and_rates_are_lanes():
     chex.assert_trees_all_close(jax.tree.map(lambda x: x[1], lanes), alone, rtol=1e-5, atol=1e-6)
 
 
+def test_frozen_layers_are_evaluated_in_training():
+    """Batch norm of which only a part stands still moves its statistics."""
+    params, state = start()
+
+    def trained(*frozen):
+        model = functionalize(Net, frozen=lambda name: name in frozen)
+        apply = lambda p, s: model.apply(p, s, X, train=True, key=KEY, rates={"dropout": 0.0})  # noqa: E731
+        return jax.jit(apply)(params, state)
+
+    part, whole = "block/layers/01/scale", ("block/layers/01/scale", "block/layers/01/bias")
+    chex.assert_trees_all_equal(trained(*whole)[1], state)
+    chex.assert_trees_all_close(
+        trained(*whole)[0], compiled(False)(params, state, X, None, {})[0], rtol=1e-5, atol=1e-5
+    )
+    assert not np.array_equal(trained(part)[1]["block"]["layers"]["01"]["mean"], state["block"]["layers"]["01"]["mean"])
+    chex.assert_trees_all_equal(trained(part), trained())
+
+
 def test_blocks_are_computed_again_by_a_flag():
     remat = functionalize(functools.partial(Net, remat=True))
     params, state = start()
