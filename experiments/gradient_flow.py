@@ -24,6 +24,7 @@ from flax import nnx
 
 from jax231.core.files import write_whole
 from jax231.core.types import Batch
+from jax231.core.unoptimized import jit_unoptimized
 from jax231.data import sources
 from jax231.functional.activations import relu, tanh
 from jax231.functional.initializers import Initializer, gaussian, he, xavier
@@ -147,7 +148,7 @@ def gates(steps: int, count: int) -> list[Panel]:
     lines = {}
     for name, kind in {"vanilla RNN": "char_rnn", "LSTM": "char_lstm"}.items():
         model = zoo.entry(kind).build((steps,), 65)
-        params, state = jax.jit(model.init)(jax.random.key(0))
+        params, state = jit_unoptimized(model.init)(jax.random.key(0))
         shapes = jax.eval_shape(lambda p, m=model, s=state: m.apply(p, s, (None, tokens), train=False)[0][0], params)
         carry = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         loss = lambda logits, targets: softmax_cross_entropy(logits[:, -1], targets)  # noqa: E731

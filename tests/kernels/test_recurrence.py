@@ -222,7 +222,7 @@ def test_segments_are_the_whole(run, gates, every):
 
     both = jax.jit(both, static_argnums=2)
     (whole, slopes), (parts, again) = both(params, xs, None), both(params, xs, every)
-    chex.assert_trees_all_close(parts, whole, rtol=1e-6, atol=1e-7)
+    chex.assert_trees_all_close(parts, whole, rtol=1e-6, atol=1e-6)
     chex.assert_trees_all_close(again, slopes, rtol=1e-5, atol=1e-6)
 
 

@@ -13,6 +13,7 @@ import optax
 import pytest
 
 from jax231.core import tree
+from jax231.core.unoptimized import jit_unoptimized
 from jax231.models import zoo
 from jax231.models.example import example
 from jax231.nn.bridge import functionalize, rate_kinds, tapped_layers
@@ -35,7 +36,7 @@ class Case:
         self.entry, self.classes = entry, classes
         self.constructor = entry.constructor(shape, classes, **arguments)
         self.model = functionalize(self.constructor)
-        self.params, self.state = jax.jit(self.model.init)(jax.random.key(0))
+        self.params, self.state = jit_unoptimized(self.model.init)(jax.random.key(0))
         self.batch = example(entry, shape, classes, 8, jax.random.key(1), arguments)
 
     def loss(self, params, *, train=True, state=None, key=None, rates=None):
@@ -120,7 +121,7 @@ def test_derivatives_lanes_rates_and_narrow_types(entry):
 
     seeds = jax.random.split(jax.random.key(5), 2)
     made = lambda key: case.loss(case.model.init(key)[0], train=False)[0]  # noqa: E731
-    lanes, alone = jax.jit(jax.vmap(made))(seeds), jax.jit(made)(seeds[1])
+    lanes, alone = jit_unoptimized(jax.vmap(made))(seeds), jit_unoptimized(made)(seeds[1])
     np.testing.assert_allclose(lanes[1], alone, rtol=2e-5)
 
     narrow = functionalize(case.constructor, dtype=jnp.bfloat16)

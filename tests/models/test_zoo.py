@@ -14,6 +14,7 @@ import pytest
 from jax231.compare import problems
 from jax231.compare.config import ProblemName
 from jax231.core import tree
+from jax231.core.unoptimized import jit_unoptimized
 from jax231.curvature.products import hvp
 from jax231.models import zoo
 from tests.derivatives import relative_error
@@ -92,7 +93,7 @@ def test_one_batch_is_learned_by_heart_and_every_parameter_learns(entry):
         largest = jax.tree.map(lambda g, most: jnp.maximum(jnp.abs(g).max(), most), grads, largest)
         return optax.apply_updates(params, updates), opt, largest
 
-    end, _ = jax.jit(model.init)(jax.random.key(0))
+    end, _ = jit_unoptimized(model.init)(jax.random.key(0))
     opt, largest = tx.init(end), jax.tree.map(lambda _: jnp.zeros(()), end)
     for _ in range(150):
         end, opt, largest = step(end, opt, largest)
@@ -103,7 +104,7 @@ def test_one_batch_is_learned_by_heart_and_every_parameter_learns(entry):
 @every_entry
 def test_hessian_vector_products(entry, x64):
     model, loss = setting(entry.name)
-    params = jax.tree.map(lambda x: x.astype(float), jax.jit(model.init)(jax.random.key(1))[0])
+    params = jax.tree.map(lambda x: x.astype(float), jit_unoptimized(model.init)(jax.random.key(1))[0])
     flat, unravel = tree.ravel(params)
     direction = jnp.sin(jnp.arange(flat.size) + 1.0) / flat.size**0.5
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jax231.core.unoptimized import jit_unoptimized
 from jax231.data import sources
 from jax231.functional.losses import softmax_cross_entropy
 from jax231.models.mlp import mlp
@@ -41,7 +42,7 @@ def digits(count):
 def setting(constructor, count):
     """The loss on digits as a function of the outputs, and what K-FAC taps."""
     model, (images, labels) = functionalize(constructor), digits(count)
-    params, state = jax.jit(model.init)(jax.random.key(0))
+    params, state = jit_unoptimized(model.init)(jax.random.key(0))
 
     def outputs_fn(params):
         return model.apply(params, state, images, train=False)[0]
