@@ -132,8 +132,8 @@ class Config:
     """Type that layers compute in; parameters and sums stay in float32."""
 
     initial: Annotated[str | None, Parameter(name=("--from", "--initial"))] = None
-    """Folder of a run from whose parameters this one starts, or a file of PyTorch weights; a head of other classes is
-    made anew."""
+    """Folder of a run from whose parameters this one starts, or a file of PyTorch weights; a head of other classes, by
+    their names or of a file by their number, is made anew."""
 
     freeze: tuple[str, ...] = ()
     """Shell patterns of the names of parameters that stand still, as in --freeze "conv*/*"."""

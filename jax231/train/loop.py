@@ -188,7 +188,7 @@ class _Loop:
         """The newest checkpoint, or the state before the first step."""
         config, steps, batch = self.task.config, self.task.feed.steps, self.task.feed.batch
         if self._weights is None and config.initial is not None and not self.checkpoints.kept():
-            self._weights = members.transferred(config, self.task.network, self.watcher.note)
+            self._weights = members.transferred(config, self.task.network, self.splits, self.watcher.note)
         like = jax.eval_shape(lambda: members.begin(config, self.task.network, steps, batch))
         train = self.checkpoints.newest(self._placed(like))
         if train is not None:

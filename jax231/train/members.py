@@ -84,14 +84,15 @@ def ensemble(config: Config, train: TrainState, kept: int) -> tuple[PyTree, PyTr
     return jax.tree.map(lambda x: x[:, -kept:].reshape(-1, *x.shape[2:]), train.snapshots)
 
 
-def transferred(config: Config, network: Network, say: Callable[[str], None]) -> PyTree:
+def transferred(config: Config, network: Network, splits: Splits, say: Callable[[str], None]) -> PyTree:
     """As `transfer.initial`; of several members with a first axis for them, as each has a head of its own."""
     from jax231.train import transfer  # it reads runs, and those their members
 
+    data = network, splits.shape, splits.classes
     if config.members == 1:
-        return transfer.initial(config, network, say)
+        return transfer.initial(config, *data, say)
     silent = [lambda text: None] * (config.members - 1)
-    each = [transfer.initial(single(config, i), network, tell) for i, tell in enumerate([say, *silent])]
+    each = [transfer.initial(single(config, i), *data, tell) for i, tell in enumerate([say, *silent])]
     return jax.tree.map(lambda *x: jnp.stack(x), *each)
 
 

@@ -15,6 +15,7 @@ from jax231.core.types import PyTree
 from jax231.models import pretrained
 from jax231.nn.bridge import watched_apply
 from jax231.nn.layer import Layer
+from jax231.train import network as networks
 from jax231.train.config import Config
 from jax231.train.feed import preprocessed
 from jax231.train.network import Network
@@ -30,27 +31,52 @@ class TransferError(ValueError):
     """Weights that do not fit the model."""
 
 
-def initial(config: Config, network: Network, say: Say = lambda text: None) -> tuple[PyTree, PyTree]:
+def initial(
+    config: Config, network: Network, shape: tuple[int, ...], classes: tuple[str, ...], say: Say = lambda text: None
+) -> tuple[PyTree, PyTree]:
     """Parameters and state to start from: those of the run or the file that `config` names, the head for its classes.
 
-    ``say(text)`` is told what is made anew.
+    `shape` and `classes` are those of the data. A run whose classes have other names leaves its head, however many they
+    are; a file of weights has no names, and its head is left where the number differs. ``say(text)`` is told what is
+    made anew.
 
     Raises: FolderError, CheckpointError and OSError for what cannot be read; TransferError for another model.
     """
     source = Path(config.initial or "")
     key, _ = jax.random.split(jax.random.key(config.seed))
     fresh = network.model.init(key)
+    leave = frozenset[str]()
     if source.is_file():
         given = pretrained.load(config.model, source)
     else:
         run = open_run(source, say=say)
         given = run.params, run.state
-    params, state = (merged(mine, theirs, str(source), say) for mine, theirs in zip(fresh, given, strict=True))
+        if run.classes != classes and len(run.classes) == len(classes):
+            leave = of_classes(config, shape, len(classes))
+    params, state = (merged(mine, theirs, str(source), say, leave) for mine, theirs in zip(fresh, given, strict=True))
     return params, state
 
 
-def merged(fresh: PyTree, given: PyTree, source: str, say: Say = lambda text: None) -> PyTree:
+def of_classes(config: Config, shape: tuple[int, ...], classes: int) -> frozenset[str]:
+    """The names of the parameters and states of a model whose shapes depend on the number of classes."""
+    few, more = (
+        jax.eval_shape(networks.build(config, shape, count).model.init, jax.random.key(0))
+        for count in (classes, classes + 1)
+    )
+    return frozenset(
+        name
+        for a, b in zip(few, more, strict=True)
+        for name, x, y in zip(tree.names(a), jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+        if x.shape != y.shape
+    )
+
+
+def merged(
+    fresh: PyTree, given: PyTree, source: str, say: Say = lambda text: None, leave: frozenset[str] = frozenset()
+) -> PyTree:
     """`given` in the place of `fresh`, but for leaves that differ in their last axis only: the head of other classes.
+
+    Those whose names are in `leave` stay fresh as well.
 
     Raises: TransferError naming what is missing, unknown or of another shape.
     """
@@ -59,7 +85,7 @@ def merged(fresh: PyTree, given: PyTree, source: str, say: Say = lambda text: No
     leaves = jax.tree.leaves(fresh)
     anew = [
         name for name, x in zip(names, leaves, strict=True)
-        if name in found and found[name].shape != x.shape and found[name].shape[:-1] == x.shape[:-1]
+        if name in found and found[name].shape[:-1] == x.shape[:-1] and (name in leave or found[name].shape != x.shape)
     ]  # fmt: skip
     heads = {name.rpartition("/")[0] for name in anew}
     shaped = [

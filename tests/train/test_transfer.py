@@ -1,5 +1,6 @@
 """Training that begins with the weights of another run, and what is read off a run's layers."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from jax231.core import tree
 from jax231.train.loop import train
 from jax231.train.run import open_run
-from jax231.train.transfer import TransferError, features, merged
+from jax231.train.transfer import TransferError, features, merged, of_classes
 from tests import runs
 
 
@@ -52,6 +53,30 @@ def test_the_same_classes_keep_the_head_and_factors_slow_it_down(source, tmp_pat
     before = open_run(source, "newest").params
     np.testing.assert_array_equal(result.train.params["scores"]["kernel"], before["scores"]["kernel"])
     assert not np.array_equal(result.train.params["hidden"]["kernel"], before["hidden"]["kernel"])
+
+
+def test_as_many_classes_of_other_names_make_the_head_anew(source, tmp_path):
+    """With what the seed gives a head; rates of zero leave it so."""
+    told = Told()
+    config = runs.config(initial=str(source), factors={"*": 0.0}, epochs=1)
+    other = runs.images()._replace(classes=("shirt", "shoe", "bag"))
+    found = train(config, tmp_path / "run", splits=other, watcher=told, chunk=5).train.params
+    fresh = train(runs.config(factors={"*": 0.0}, epochs=1), tmp_path / "fresh", splits=other, chunk=5).train.params
+    np.testing.assert_array_equal(found["hidden"]["kernel"], open_run(source).params["hidden"]["kernel"])
+    chex.assert_trees_all_close(found["scores"], fresh["scores"])
+    assert told.notes == ["Made anew for other classes: scores."]
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "head"),
+    [
+        ("softmax", (4, 4, 1), {"scores/kernel", "scores/bias"}),
+        ("mlp_batch_norm", (4, 4, 1), {"scores/kernel", "scores/bias"}),
+        ("char_rnn", (6,), {"scores/kernel", "scores/bias", "recurrent/layers/00/wx"}),
+    ],
+)
+def test_what_depends_on_the_classes(model, shape, head):
+    assert of_classes(runs.config(model=model), shape, 3) == head
 
 
 def test_factors_scale_the_step(tmp_path):
