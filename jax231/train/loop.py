@@ -23,6 +23,7 @@ from jax231.train.interrupt import Interrupted, deferred
 from jax231.train.judge import Judge, numbers, whole
 from jax231.train.layout import Layout, layout
 from jax231.train.log import Log, Unwritten, finite
+from jax231.train.processes import LostError
 from jax231.train.state import TrainState
 
 CHUNK_SECONDS = 2.0
@@ -104,7 +105,7 @@ def train(
     at the clock (None: about two seconds' worth); the bits do not depend on it. A folder of images is streamed as
     `stream` says, or as the run in it did, decoded by so many `workers`; the bits do not depend on their number. Where
     several processes have joined (`processes.join`), all call this with the same arguments, a folder that all see and 0
-    or all for `devices`.
+    or all for `devices`. The folder of a new run that fails before it left a record or a checkpoint is removed again.
 
     Raises: FolderError for a folder that cannot be used; DivergedError for a loss that exploded or is not finite;
             Interrupted after Ctrl-C or SIGTERM, the run being saved; CheckpointError; LostError where another process
@@ -129,13 +130,18 @@ def train(
     held = not (found.streamed and processes.several())
     require(held, "train", "images that fit into memory for several processes (--stream never)", data=config.data)
     placed = layout(devices)
+    placed.require_fits(task.feed.batch)
+    weights = None
+    if config.initial is not None and not resume:
+        weights = members.transferred(config, task.network, found, watcher.note)
     with ExitStack() as stack:
         request = stack.enter_context(deferred(f"Interrupted. Go on with: {_again(folder)}"))
         with processes.together(_again(folder)), processes.first_alone() as first:
             if first:
-                if not resume:
-                    folders.prepare(folder, config)
+                made = not resume and folders.prepare(folder, config)
                 stack.enter_context(folders.locked(folder))
+                if not resume:
+                    stack.enter_context(folders.unless_refused(folder, made, (LostError, CheckpointError)))
                 if begun is not None:
                     data.require_classes(begun.classes, found.classes)
                     if begun.digests != found.digests:
@@ -146,7 +152,9 @@ def train(
         if found.reading is not None:
             watcher.note(found.reading.note)
         with processes.together(_again(folder)):
-            loop = _Loop(task, found, folder, watcher, checkpoints, placed, devices, deterministic, save_seconds, chunk)
+            loop = _Loop(
+                task, found, folder, watcher, checkpoints, placed, devices, deterministic, save_seconds, chunk, weights
+            )
             stack.callback(loop.supply.close)
             return loop.run(request)
 
@@ -166,6 +174,7 @@ class _Loop:
         deterministic: bool,
         save_seconds: float,
         chunk: int | None,
+        weights: PyTree,
     ):
         self.task, self.splits, self.folder, self.watcher = task, splits, folder, watcher
         self.checkpoints, self.save_seconds = checkpoints, save_seconds
@@ -177,7 +186,7 @@ class _Loop:
         self.snapshots = snapshots.steps(task.config, task.feed.steps)
         self.expected = task.network.entry.expected_start(len(splits.classes))
         self.judge = Judge(task, splits)
-        self._weights: PyTree = None
+        self._weights = weights
         self._best: tuple[int, TrainState, float] | None = None  # of the epochs that no checkpoint has
         self._highest = -math.inf
         self.chunk = self._environment(devices, deterministic, chunk)
