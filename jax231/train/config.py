@@ -24,6 +24,7 @@ AugmentName = Literal[
 ]  # fmt: skip
 StreamName = Literal["auto", "always", "never"]
 CropName = Literal["none", "center", "random"]
+CorruptName = Literal["refuse", "skip"]
 Value = int | float | bool | str | list[int]
 TABLE = "train"
 """The table of a TOML file that holds a configuration."""
@@ -116,7 +117,7 @@ class Config:
     """What is resized to `size` of an image in a folder: all of it (none), its centre (center), or (random) in training
     a part of random area, ratio and place and else the centre."""
 
-    corrupt: Literal["refuse", "skip"] = "refuse"
+    corrupt: CorruptName = "refuse"
     """What becomes of damaged images in a folder: the run ends and names the first, or skips them and lists them."""
 
     validation: int | None = None
