@@ -93,7 +93,7 @@ def check(*names: str, json: bool = False, data_dir: Path | None = None, workers
 
 
 def _folder_rows(folder: Path, workers: int | None) -> list[dict[str, Any]]:
-    """A row for all images that can be decoded, and one for each of the others."""
+    """A row for all images that can be decoded, the whole ones, and one for each of the others."""
     from jax231.data.check import check_folder
     from jax231.measure import machine
 
@@ -106,11 +106,13 @@ def _folder_rows(folder: Path, workers: int | None) -> list[dict[str, Any]]:
             progress.update(task, completed=done, total=total)
 
         report = check_folder(folder, machine.cores() if workers is None else workers, hear)
-    usable, count = not report.bad, sum(report.files.values())
-    splits = ", ".join(f"{number:,} {split}" for split, number in report.files.items())
+    usable, count = not report.bad, sum(report.whole.values())
+    splits = ", ".join(f"{number:,} {split}" for split, number in report.whole.items())
     ends = " to ".join(dict.fromkeys(f"{h}x{w}" for h, w in (report.smallest, report.largest)))
     note = f"{splits}; {report.classes} classes; {ends}"
     place = {"set": folder.name, "folder": str(folder), "usable": usable}
-    whole = {"name": f"{count - len(report.bad):,} images", "status": "found", "note": note}
+    if report.bad:
+        note += f"; without {len(report.bad):,} damaged of {count + len(report.bad):,} files"
+    whole = {"name": f"{count:,} whole images", "status": "found", "note": note}
     return [place | whole, *(place | {"name": name, "status": "corrupt", "note": found}
                              for name, found in report.bad.items())]  # fmt: skip

@@ -10,6 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from jax231.train.config import Config, CorruptName, CropName
+
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": "dim"}
 EXAMPLES = 4096
 """Training examples that the checks see."""
@@ -26,6 +28,8 @@ def doctor(
     dropout: float | None = None,
     preprocess: str = "per_channel",
     size: int | None = None,
+    crop: CropName = "none",
+    corrupt: CorruptName = "refuse",
     seed: int = 0,
     layers: bool = False,
     json: bool = False,
@@ -56,6 +60,11 @@ def doctor(
         Preprocessing of images: none, mean_image, per_channel_mean, per_channel, standardize.
     size
         Pixels a side to which the images of a folder are resized; default: as they are.
+    crop
+        What is resized to the size of an image in a folder: all of it (none) or its centre (center, and random, whose
+        parts are for training).
+    corrupt
+        What becomes of damaged images in a folder: the checks end and name the first, or do without them (skip).
     seed
         Seed of the first parameters.
     layers
@@ -67,11 +76,11 @@ def doctor(
     """
     from jax231.train import case as cases
     from jax231.train import doctor as checks
-    from jax231.train.config import Config
 
     chosen: dict[str, Any] = {
         "model": model, "data": data, "optimizer": optimizer, "rate": rate, "batch": batch, "dropout": dropout,
-        "arguments": arguments or {}, "preprocess": preprocess, "size": size, "seed": seed,
+        "arguments": arguments or {}, "preprocess": preprocess, "size": size, "crop": crop,
+        "corrupt": corrupt, "seed": seed,
     }  # fmt: skip
     begin, console = time.monotonic(), Console(stderr=json)
     case = cases.of_config(Config(**chosen), EXAMPLES, data_dir)

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from jax231.train.config import Config, CorruptName, CropName
+
 if TYPE_CHECKING:
     from jax231.train.tune import Stage
 
@@ -43,6 +45,9 @@ def tune(
     batch: int = 64,
     arguments: dict[str, int | float | bool | str] | None = None,
     preprocess: str = "per_channel",
+    size: int | None = None,
+    crop: CropName = "none",
+    corrupt: CorruptName = "refuse",
     examples: int | None = None,
     validation: int | None = None,
     seed: int = 0,
@@ -100,6 +105,12 @@ def tune(
         Arguments of the model, as in --arguments.hidden 256.
     preprocess
         Preprocessing of images: none, mean_image, per_channel_mean, per_channel, standardize.
+    size
+        Pixels a side to which the images of a folder are resized; default: as they are.
+    crop
+        What is resized to the size of an image in a folder: all of it (none) or its centre (center).
+    corrupt
+        What becomes of damaged images in a folder: the search ends and names the first, or skips them and lists them.
     examples
         Use only so many training examples.
     validation
@@ -115,7 +126,6 @@ def tune(
     """
     from jax231.core.checks import require
     from jax231.train import search as plans
-    from jax231.train.config import Config
     from jax231.train.tune import tune as run
 
     require(not (grid and sobol), "tune", "one of --grid and --sobol", grid=grid, sobol=sobol)
@@ -124,7 +134,8 @@ def tune(
         l2, decay = (None, plans.USUAL) if decoupled else (plans.USUAL, None)
     chosen: dict[str, Any] = {
         "model": model, "data": data, "optimizer": optimizer, "batch": batch, "arguments": arguments or {},
-        "preprocess": preprocess, "examples": examples, "validation": validation, "seed": seed,
+        "preprocess": preprocess, "size": size, "crop": crop, "corrupt": corrupt,
+        "examples": examples, "validation": validation, "seed": seed,
     }  # fmt: skip
     search = plans.Search(
         config=Config(**chosen), rate=rate, l2=l2, decay=decay, dropout=dropout, width=width, depth=depth,

@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from jax231.data.decode import Form, Size, read_image
 from jax231.data.errors import DataError
 from jax231.data.folders import list_folder
@@ -14,12 +16,12 @@ PORTION = 32
 
 
 class FolderReport(NamedTuple):
-    """What is in a folder: files by split, classes, the smallest and the largest height and width of whole images.
+    """What is in a folder: whole images by split, classes, the smallest and the largest height and width of these.
 
     `bad` names the damaged files, with what is wrong.
     """
 
-    files: dict[str, int]
+    whole: dict[str, int]
     classes: int
     smallest: Size
     largest: Size
@@ -53,7 +55,8 @@ def check_folder(
             done += looked
             hear(done, count)
     parts = {"train": listing.train, "validation": listing.validation, "test": listing.test}
-    files = {split: len(part) for split, part in parts.items() if part is not None}
+    found = np.array([name not in bad for name in listing.names])
+    whole = {split: int(found[part].sum()) for split, part in parts.items() if part is not None}
     heights, widths = zip(*sizes, strict=True) if sizes else ((0,), (0,))
     ends = [(end(heights), end(widths)) for end in (min, max)]
-    return FolderReport(files, len(listing.classes), ends[0], ends[1], dict(sorted(bad.items())))
+    return FolderReport(whole, len(listing.classes), ends[0], ends[1], dict(sorted(bad.items())))

@@ -91,8 +91,11 @@ def of_config(config: Config, examples: int, data_dir: Path | None = None) -> Ca
         windows = _windows(splits.train.inputs, config.length, examples)
         pool = Batch((None, windows.inputs), windows.targets)
     else:
-        images = preprocess.apply(splits.stats, splits.train.inputs[:examples])
-        pool = Batch(images, splits.train.targets[:examples])
+        images, labels = splits.train.inputs, splits.train.targets[:examples]
+        if splits.streamed:
+            images, whole = images.read(range(len(labels)))
+            images, labels = images[whole], labels[whole]
+        pool = Batch(preprocess.apply(splits.stats, images[:examples]), labels)
     start = network.entry.expected_start(len(splits.classes))
     return of_model(network.constructor, network.losses, network.hits, start, pool, config.seed)
 

@@ -3,6 +3,7 @@
 Kept are the newest ones and the best. Each carries a checksum of its arrays, so that a damaged one is found out.
 """
 
+import shutil
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +16,7 @@ import numpy as np
 
 from jax231.core import tree
 from jax231.core.types import PyTree
-from jax231.train.processes import LostError
+from jax231.train.processes import LostError, is_first
 
 NEWEST = 2
 """Checkpoints that are kept beside the best one."""
@@ -56,11 +57,12 @@ class Checkpoints:
         self._lost = False
         every: Any = save.FixedIntervalPolicy(1)  # Any: Orbax's policies do not fit its own protocols
         newest: Any = keep.AnyPreservationPolicy([keep.LatestN(NEWEST), best])
+        if writes and is_first():
+            _remove_unfinished(folder)
         self._orbax: Any = ocp.training.Checkpointer(
             str(folder.resolve()),
             save_decision_policy=every,
             preservation_policy=newest,
-            cleanup_tmp_directories=writes,
         )
 
     def __enter__(self) -> "Checkpoints":
@@ -173,6 +175,14 @@ class Checkpoints:
     def _damaged(self, step: int, error: Exception) -> None:
         self._unreadable.add(step)
         self._say(f"The checkpoint of step {step} is damaged ({_reason(error)}): trying the one before.")
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process was writing. Orbax would do it in a thread that nothing waits for."""
+    from orbax.checkpoint import utils
+
+    for path in folder.glob(f"*{utils.TMP_DIR_SUFFIX}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def checksum(state: PyTree) -> str:

@@ -24,6 +24,7 @@ AugmentName = Literal[
 ]  # fmt: skip
 StreamName = Literal["auto", "always", "never"]
 CropName = Literal["none", "center", "random"]
+CorruptName = Literal["refuse", "skip"]
 Value = int | float | bool | str | list[int]
 TABLE = "train"
 """The table of a TOML file that holds a configuration."""
@@ -116,7 +117,7 @@ class Config:
     """What is resized to `size` of an image in a folder: all of it (none), its centre (center), or (random) in training
     a part of random area, ratio and place and else the centre."""
 
-    corrupt: Literal["refuse", "skip"] = "refuse"
+    corrupt: CorruptName = "refuse"
     """What becomes of damaged images in a folder: the run ends and names the first, or skips them and lists them."""
 
     validation: int | None = None
@@ -132,8 +133,8 @@ class Config:
     """Type that layers compute in; parameters and sums stay in float32."""
 
     initial: Annotated[str | None, Parameter(name=("--from", "--initial"))] = None
-    """Folder of a run from whose parameters this one starts, or a file of PyTorch weights; a head of other classes is
-    made anew."""
+    """Folder of a run from whose parameters this one starts, or a file of PyTorch weights; a head of other classes, by
+    their names or of a file by their number, is made anew."""
 
     initial_member: Annotated[int | None, Parameter(name=("--member", "--initial-member"))] = None
     """Which of several networks of the run in --from this one starts from, counted from 0 (None: the best on the

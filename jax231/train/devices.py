@@ -41,10 +41,17 @@ def deal(batch: PyTree, mesh: Mesh) -> PyTree:
     return jax.device_put(batch, _cut(batch, mesh))
 
 
+def require_fits(batch: int, mesh: Mesh) -> None:
+    """So many examples can be cut over the devices.
+
+    Raises: ValueError for a number that is no multiple of theirs.
+    """
+    require(batch % mesh.size == 0, "devices", f"a batch that is a multiple of the {mesh.size} devices", batch=batch)
+
+
 def _cut(batch: PyTree, mesh: Mesh) -> NamedSharding:
     for x in jax.tree.leaves(batch):
-        fits = x.shape[0] % mesh.size == 0
-        require(fits, "devices", f"a batch that is a multiple of the {mesh.size} devices", batch=x.shape[0])
+        require_fits(x.shape[0], mesh)
     return NamedSharding(mesh, P(AXIS))
 
 

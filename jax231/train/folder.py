@@ -14,8 +14,9 @@
 """
 
 import importlib
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from jax231.core.files import write_whole
 from jax231.data import preprocess
 from jax231.train.config import Config, difference, from_toml, to_toml
 from jax231.train.splits import Splits
+
+WRITTEN = ("config.toml", "data.json", "environment.json", "preprocess.npz", "corrupt.txt", "metrics.jsonl")
+"""The files of a run that are there before its first step, or might be."""
 
 
 class FolderError(ValueError):
@@ -48,8 +52,8 @@ class Facts:
     streamed: bool | None = None
 
 
-def prepare(folder: Path, config: Config) -> None:
-    """Make `folder` for a new run of `config`.
+def prepare(folder: Path, config: Config) -> bool:
+    """Make `folder` for a new run of `config`; whether it was not there before.
 
     Raises: FolderError where there is something in it already, or where it cannot be written; ModuleNotFoundError
             without the train extra.
@@ -62,11 +66,46 @@ def prepare(folder: Path, config: Config) -> None:
         )
     if folder.exists() and (not folder.is_dir() or any(path.name != "lock" for path in folder.iterdir())):
         raise FolderError(f"{folder}: expected a new or empty folder; got other files")
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "config.toml", to_toml(config))
     except OSError as error:
         raise FolderError(f"{folder}: expected a folder that can be written; got {error.strerror}") from error
+    return made
+
+
+@contextmanager
+def unless_refused(folder: Path, made: bool, keep: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Clear away a new run that an exception ends before it left a checkpoint or a record: it would only be in the way.
+
+    The folder goes too if it was `made` for the run. What interrupts a run leaves it, and so do exceptions of the kinds
+    in `keep`, which tell how to go on with it. To be entered once the folder is locked.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, keep) and not _has_begun(folder):
+            _clear(folder, made)
+        raise
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether there is a record or a checkpoint."""
+    records, checkpoints = folder / "metrics.jsonl", folder / "checkpoints"
+    saved = checkpoints.is_dir() and any(path.name.isdecimal() for path in checkpoints.iterdir())
+    return saved or (records.exists() and records.stat().st_size > 0)
+
+
+def _clear(folder: Path, made: bool) -> None:
+    """Remove the files of a run, and no others."""
+    with suppress(OSError):  # what cannot be removed must not hide why the run ended
+        for name in WRITTEN:
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        if made:
+            (folder / "lock").unlink(missing_ok=True)
+            folder.rmdir()
 
 
 def read_config(folder: Path) -> Config:
@@ -84,11 +123,14 @@ def read_config(folder: Path) -> Config:
 def require_same(folder: Path, config: Config) -> None:
     """The run in `folder` is that of `config`.
 
-    Raises: FolderError with the fields that differ.
+    Raises: FolderError with the fields that differ, and what to do.
     """
     changed = difference(read_config(folder), config)
     if changed:
-        raise FolderError(f"{folder}: expected the configuration of the run in it; got {changed}")
+        raise FolderError(
+            f"{folder}: expected the configuration of the run in it; got {changed}. A run keeps its own: start "
+            f"another from its weights by --from {folder} and a new --name"
+        )
 
 
 def write_facts(folder: Path, splits: Splits, steps: int, batch: int) -> None:

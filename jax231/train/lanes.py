@@ -96,7 +96,8 @@ def program(network: Network, optimizer: str, batch: int, *, drops: bool) -> Pro
     """The program of a network; with `drops` the lanes' dropout takes the place of the model's own.
 
     All lanes start from the same parameters and see the same batches, so that they differ by their settings alone. A
-    lane whose cost, without penalties, is ever beyond 3 times the first one, or not finite, stays where it is.
+    lane whose cost, without penalties, is ever beyond 3 times the first one, or not finite, stays where it is. A
+    `batch` of 0 takes all training examples.
 
     Source:  CS231n lecture 6, "if the cost is ever > 3 * original cost, break out early".
     """
@@ -145,7 +146,7 @@ def program(network: Network, optimizer: str, batch: int, *, drops: bool) -> Pro
     def epoch(lane: Lane, numbers: Numbers, shared: Shared, key: Key) -> tuple[Lane, Outcome]:
         train, held = (rows[0] if rows.shape[0] == 1 else rows[numbers.fold] for rows in shared[2:4])
         key_order, key_noise = jax.random.split(key)
-        size = min(batch, train.shape[0])
+        size = min(batch or train.shape[0], train.shape[0])
         steps = train.shape[0] // size
         order = jax.random.permutation(key_order, train.shape[0])[: steps * size].reshape(steps, size)
 

@@ -16,6 +16,7 @@ class Layout(NamedTuple):
     """`place` cuts a batch within a step, and `deal` one that comes from the host's memory; `spread` lays out all else.
 
     `placed` are shapes and types so laid out, and `results` the arguments of `jax.jit` for results so laid out.
+    `require_fits` refuses a number of examples that cannot be cut.
     """
 
     place: Place = lambda batch: batch
@@ -23,6 +24,7 @@ class Layout(NamedTuple):
     spread: Callable[[PyTree], PyTree] = lambda values: values
     placed: Callable[[PyTree], PyTree] = lambda types: types
     results: Mapping[str, Any] = MappingProxyType({})
+    require_fits: Callable[[int], None] = lambda batch: None
 
 
 def layout(devices: int) -> Layout:
@@ -38,4 +40,5 @@ def layout(devices: int) -> Layout:
         partial(several.replicate, mesh=mesh),
         partial(several.replicated, mesh=mesh),
         {"out_shardings": several.whole(mesh)},
+        partial(several.require_fits, mesh=mesh),
     )

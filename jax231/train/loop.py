@@ -24,6 +24,7 @@ from jax231.train.interrupt import Interrupted, deferred
 from jax231.train.judge import Judge, numbers, whole
 from jax231.train.layout import Layout, layout
 from jax231.train.log import Log, Unwritten, finite
+from jax231.train.processes import LostError
 from jax231.train.state import TrainState
 
 CHUNK_SECONDS = 2.0
@@ -105,7 +106,7 @@ def train(
     at the clock (None: about two seconds' worth); the bits do not depend on it. A folder of images is streamed as
     `stream` says, or as the run in it did, decoded by so many `workers`; the bits do not depend on their number. Where
     several processes have joined (`processes.join`), all call this with the same arguments, a folder that all see and 0
-    or all for `devices`.
+    or all for `devices`. The folder of a new run that fails before it left a record or a checkpoint is removed again.
 
     Raises: FolderError for a folder that cannot be used; DivergedError for a loss that exploded or is not finite;
             Interrupted after Ctrl-C or SIGTERM, the run being saved; CheckpointError; LostError where another process
@@ -131,16 +132,18 @@ def train(
     held = not (found.streamed and processes.several())
     require(held, "train", "images that fit into memory for several processes (--stream never)", data=config.data)
     placed = layout(devices)
+    placed.require_fits(task.feed.batch)
     weights = None
     if config.initial is not None and not resume:  # what cannot be taken is said before there is a folder
-        weights = transfer.initial(config, task.network, watcher.note)
+        weights = transfer.initial(config, task.network, found.shape, found.classes, watcher.note)
     with ExitStack() as stack:
         request = stack.enter_context(deferred(f"Interrupted. Go on with: {_again(folder)}"))
         with processes.together(_again(folder)), processes.first_alone() as first:
             if first:
-                if not resume:
-                    folders.prepare(folder, config)
+                made = not resume and folders.prepare(folder, config)
                 stack.enter_context(folders.locked(folder))
+                if not resume:
+                    stack.enter_context(folders.unless_refused(folder, made, (LostError, CheckpointError)))
                 if begun is not None:
                     data.require_classes(begun.classes, found.classes)
                     if begun.digests != found.digests:
@@ -199,7 +202,8 @@ class _Loop:
         """The newest checkpoint, or the state before the first step."""
         config = self.task.config
         if self._weights is None and config.initial is not None and not self.checkpoints.kept():
-            self._weights = transfer.initial(config, self.task.network, self.watcher.note)
+            data = self.splits.shape, self.splits.classes
+            self._weights = transfer.initial(config, self.task.network, *data, self.watcher.note)
         like = self._begin.eval_shape(None)
         train = self.checkpoints.newest(self._placed(like))
         if train is not None:

@@ -56,6 +56,8 @@ class Search:
                 model=entry.name)  # fmt: skip
         simple = not rule.needs and rule.setting == "step size"
         require(simple, "tune", "an optimizer with a step size that takes gradients alone", optimizer=rule.name)
+        crop = self.config.crop
+        require(crop != "random", "tune", "the crop none or center, as images are read once, into memory", crop=crop)
         stages = len(self.settings) == len(self.epochs) >= 1 and min(*self.settings, *self.epochs) >= 1
         expected = "as many numbers of settings as of epochs, each at least 1"
         require(stages, "tune", expected, settings=self.settings, epochs=self.epochs)
@@ -115,7 +117,7 @@ def command(search: Search, setting: Setting) -> str | None:
         flags["decay"] = f"{strength:g}"
     if "dropout" in setting:
         flags["dropout"] = f"{setting['dropout']:g}"
-    for name in ("preprocess", "examples", "validation", "seed"):
+    for name in ("preprocess", "size", "crop", "corrupt", "examples", "validation", "seed"):
         if getattr(config, name) != getattr(Config(), name):
             flags[name] = getattr(config, name)
     for name, value in {**config.arguments, **arguments(config.model, sizes)}.items():

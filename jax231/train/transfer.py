@@ -17,6 +17,7 @@ from jax231.nn.bridge import watched_apply
 from jax231.nn.layer import Layer
 from jax231.train import log
 from jax231.train import members as lanes
+from jax231.train import network as networks
 from jax231.train.config import Config
 from jax231.train.feed import preprocessed
 from jax231.train.network import Network
@@ -41,24 +42,51 @@ class Best(NamedTuple):
     epoch: int
 
 
-def initial(config: Config, network: Network, say: Say = lambda text: None) -> tuple[PyTree, PyTree]:
+class Given(NamedTuple):
+    """Parameters and state that each member starts from, and the names of the classes that they know, if any."""
+
+    weights: list[tuple[PyTree, PyTree]]
+    classes: tuple[str, ...] | None
+
+
+def initial(
+    config: Config, network: Network, shape: tuple[int, ...], classes: tuple[str, ...], say: Say = lambda text: None
+) -> tuple[PyTree, PyTree]:
     """Parameters and state to start from: those of the run or the file that `config` names, the head for its classes.
 
-    Those of several members have a first axis for them; a head that is made anew is another one for each. ``say(text)``
-    is told what is made anew, and what was taken of several.
+    `shape` and `classes` are those of the data. A run whose classes have other names leaves its head, however many they
+    are; a file of weights has no names, and its head is left where the number differs. Those of several members have a
+    first axis for them; a head that is made anew is another one for each. ``say(text)`` is told what is made anew, and
+    what was taken of several.
 
     Raises: as `given`; TransferError for another model.
     """
-    pairs = []
-    for i, own in enumerate(given(config, say)):
+    pairs, (weights, known) = [], given(config, say)
+    renamed = known is not None and known != classes and len(known) == len(classes)
+    leave = of_classes(config, shape, len(classes)) if renamed else frozenset[str]()
+    for i, own in enumerate(weights):
         key, _ = jax.random.split(jax.random.key(lanes.single(config, i).seed))
         fresh, tell = network.model.init(key), say if i == 0 else lambda text: None
-        pairs.append(tuple(merged(*both, str(config.initial), tell) for both in zip(fresh, own, strict=True)))
+        pairs.append(tuple(merged(*both, str(config.initial), tell, leave) for both in zip(fresh, own, strict=True)))
     params, state = pairs[0] if config.members == 1 else jax.tree.map(lambda *x: jnp.stack(x), *pairs)
     return params, state
 
 
-def given(config: Config, say: Say = lambda text: None) -> list[tuple[PyTree, PyTree]]:
+def of_classes(config: Config, shape: tuple[int, ...], classes: int) -> frozenset[str]:
+    """The names of the parameters and states of a model whose shapes depend on the number of classes."""
+    few, more = (
+        jax.eval_shape(networks.build(config, shape, count).model.init, jax.random.key(0))
+        for count in (classes, classes + 1)
+    )
+    return frozenset(
+        name
+        for a, b in zip(few, more, strict=True)
+        for name, x, y in zip(tree.names(a), jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+        if x.shape != y.shape
+    )
+
+
+def given(config: Config, say: Say = lambda text: None) -> Given:
     """Parameters and state that each member of a run starts from.
 
     All start from one network: that of a file of weights or of a run, of a run of several the one that `config` asks
@@ -70,12 +98,12 @@ def given(config: Config, say: Say = lambda text: None) -> list[tuple[PyTree, Py
     source, asked = Path(config.initial or ""), config.initial_member
     if source.is_file():
         require(asked is None, "train", "a run in --from with --member", member=asked, initial=str(source))
-        return [pretrained.load(config.model, source)] * config.members
+        return Given([pretrained.load(config.model, source)] * config.members, None)
     run = open_run(source, say=say)
     count = len(run.members)
     if asked is None and count == config.members > 1:
         say(f"Each member starts from another network of {source}: {'; '.join(member.name for member in run.members)}.")
-        return [(member.params, member.state) for member in run.members]
+        return Given([(member.params, member.state) for member in run.members], run.classes)
     if asked is not None:
         run = run.alone(asked)
     elif count > 1:
@@ -87,7 +115,7 @@ def given(config: Config, say: Say = lambda text: None) -> list[tuple[PyTree, Py
         run = run.alone(best.member)
         scored = f"{best.measure.replace('_', ' ')} {best.score:.4g} at the end of epoch {best.epoch}"
         say(f"The best of {count} by validation is taken: {run.members[0].name}, {scored}.")
-    return [(run.params, run.state)] * config.members
+    return Given([(run.params, run.state)] * config.members, run.classes)
 
 
 def best_member(run: Run, records: Sequence[Mapping[str, Any]]) -> Best | None:
@@ -107,8 +135,12 @@ def best_member(run: Run, records: Sequence[Mapping[str, Any]]) -> Best | None:
     return max(found, key=lambda one: -one.score if measure == "loss" else one.score, default=None)
 
 
-def merged(fresh: PyTree, given: PyTree, source: str, say: Say = lambda text: None) -> PyTree:
+def merged(
+    fresh: PyTree, given: PyTree, source: str, say: Say = lambda text: None, leave: frozenset[str] = frozenset()
+) -> PyTree:
     """`given` in the place of `fresh`, but for leaves that differ in their last axis only: the head of other classes.
+
+    Those whose names are in `leave` stay fresh as well.
 
     Raises: TransferError naming what is missing, unknown or of another shape.
     """
@@ -117,7 +149,7 @@ def merged(fresh: PyTree, given: PyTree, source: str, say: Say = lambda text: No
     leaves = jax.tree.leaves(fresh)
     anew = [
         name for name, x in zip(names, leaves, strict=True)
-        if name in found and found[name].shape != x.shape and found[name].shape[:-1] == x.shape[:-1]
+        if name in found and found[name].shape[:-1] == x.shape[:-1] and (name in leave or found[name].shape != x.shape)
     ]  # fmt: skip
     heads = {name.rpartition("/")[0] for name in anew}
     shaped = [

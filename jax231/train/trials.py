@@ -42,7 +42,12 @@ class Result(NamedTuple):
 
 
 class Trials:
-    """The data, the compiled programs by sizes, and where the settings of a stage stand between two rungs."""
+    """The data, the compiled programs by sizes, and where the settings of a stage stand between two rungs.
+
+    `damage` are the damaged images of a folder that were skipped, None for other data.
+
+    Raises: ValueError and MissingDataError as `splits.load`; ValueError for a batch larger than the training split.
+    """
 
     def __init__(self, search: Search, data_dir: Path | None):
         self._search = search
@@ -59,6 +64,10 @@ class Trials:
             require(held is not None, "tune", "a validation split, or at least 2 folds", folds=search.folds)
             places = np.arange(len(both.targets))
             parts = Folds(places[None, : len(train.targets)], places[None, len(train.targets) :])
+        count = min(len(train.targets), parts.train.shape[1])
+        fits = search.config.batch <= count
+        require(fits, "tune", f"a batch of at most the {count} training examples", batch=search.config.batch)
+        self.damage = None if loaded.reading is None else loaded.reading.damage
         assert loaded.stats is not None, "images are preprocessed"
         self._shape, self._classes = loaded.shape, len(loaded.classes)
         self._shared = lanes.share(both, parts, loaded.stats)

@@ -14,6 +14,7 @@ from jax231.core.files import append_record, read_records, write_whole
 from jax231.search.halving import Rung, rungs, survivors
 from jax231.search.refine import best_of, edges, refine_all
 from jax231.search.space import Space
+from jax231.train import streamed
 from jax231.train.search import Search, Setting, ask
 from jax231.train.trials import Result, Trials
 
@@ -52,11 +53,15 @@ def tune(
 ) -> list[Stage]:
     """All stages, each around the best of the one before; settings that are on disk in `folder` are not run again.
 
+    Damaged images that were skipped are listed in `folder`.
+
     Raises:  ValueError as `splits.load` and `network.build`, and for a folder with another search in it.
     Source:  CS231n lecture 6, hyperparameter optimization.
     """
     trials = Trials(search, data_dir)
     _prepare(folder, search)
+    if trials.damage is not None:
+        streamed.keep(trials.damage, folder)
     space, choices, done = search.space(), search.choices(), []
     for number, (count, epochs) in enumerate(zip(search.settings, search.epochs, strict=True)):
         asked = dict(enumerate(ask(search.method, space, choices, count, search.config.seed + number)))

@@ -74,13 +74,14 @@ def test_a_folder_of_images_is_checked(call, tmp_path):
     photos.write(folder, 6)
     code, out, err = call("data", "check", folder, "--json")
     assert (code, err) == (0, "")
-    row = {"set": "photos", "folder": str(folder), "usable": True, "name": "6 images", "status": "found"}
+    row = {"set": "photos", "folder": str(folder), "usable": True, "name": "6 whole images", "status": "found"}
     assert json.loads(out) == [row | {"note": "5 train, 1 test; 3 classes; 6x6"}]
     photos.damage(folder / "b" / "001.png")
-    code, out, _ = call("data", "check", folder)
+    code, out, _ = call("data", "check", folder, "--json")
     assert code == 1
-    assert "5 images" in out
-    assert "b/001.png" in out
+    whole, bad = json.loads(out)
+    assert (whole["name"], bad["name"], bad["status"]) == ("5 whole images", "b/001.png", "corrupt")
+    assert whole["note"] == "4 train, 1 test; 3 classes; 6x6; without 1 damaged of 6 files"
     code, _, err = call("data", "check", tmp_path / "none")
     assert code == 2
     assert "expected one subfolder of images a class; found no such folder" in err

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 
 def test_doctor_prints_a_table_and_advice(call):
     code, out, _ = call("doctor", "--model", "softmax", "--layers")
@@ -39,3 +41,21 @@ def test_tune_prints_stages_and_how_to_train_the_best(call, tmp_path):
     code, _, err = call(*tokens, "--grid", "--sobol")
     assert code == 2
     assert "one of --grid and --sobol" in err
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        (("tune", "softmax", "--batch", 4000), "tune: expected a batch of at most the 1197 training examples"),
+        (("tune", "softmax", "--size", 8, "--crop", "random"), "tune: expected the crop none or center"),
+        (("tune", "softmax", "--size", 8, "--crop", "center"), "expected a folder of images to cut from"),
+        (("doctor", "--size", 8, "--crop", "center"), "expected a folder of images to cut from"),
+        (("doctor", "--corrupt", "never"), 'Invalid value "never" for --corrupt'),
+    ],
+)
+def test_tune_and_doctor_refuse_what_train_does(call, tmp_path, monkeypatch, tokens, said):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call(*tokens)
+    assert code == 2
+    assert said in err
+    assert list(tmp_path.iterdir()) == []

@@ -32,7 +32,9 @@ def test_a_run_end_to_end(call, tmp_path):
     assert code == 0
     assert json.loads(out)[0]["examples"] == 300
     code, _, err = call("train", "--resume", run, "--epochs", "5")
-    assert (code, err.strip()) == (2, f"jax231: {run}: expected the configuration of the run in it; got epochs 2 -> 5")
+    assert code == 2
+    assert f"jax231: {run}: expected the configuration of the run in it; got epochs 2 -> 5. A run keeps" in err
+    assert f"by --from {run} and a new --name" in err
     code, _, err = call(*TINY, "--runs", tmp_path)
     assert code == 2
     assert f"Go on with it by --resume {run}" in err
@@ -57,6 +59,7 @@ def test_a_run_end_to_end(call, tmp_path):
         (["--crop", "center"], "expected a size to which what is cut out is resized"),
         (["--resume", "{here}/nothing"], "expected the folder of a training run; got no such folder"),
         (["--batch", "99999"], "a batch of at most the"),
+        (["--from", "{here}/nothing"], "expected the folder of a training run; got no such folder"),
         (["--processes", "2"], "coordinator, processes and process together, or none of them"),
     ],
 )

@@ -147,7 +147,7 @@ def test_a_folder_is_checked_to_the_last_file(damaged):
     (folder / "val" / "b" / "001.png").write_bytes(b"text")
     heard = []
     report = check_folder(folder, 2, lambda done, total: heard.append((done, total)))
-    assert report.files == {"train": 4, "validation": 3}
+    assert report.whole == {"train": 4, "validation": 2}
     assert (report.classes, report.smallest, report.largest) == (3, (6, 6), (8, 8))
     assert heard == [(7, 7)]
     assert list(report.bad) == ["val/b/001.png"]

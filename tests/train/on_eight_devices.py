@@ -32,3 +32,4 @@ def test_what_does_not_fit(tmp_path):
         devices.mesh(9)
     with pytest.raises(ValueError, match="a multiple of the 3 devices; got batch=8"):
         train(CONFIG, tmp_path / "run", splits=runs.images(), devices=3, chunk=5)
+    assert not (tmp_path / "run").exists()

@@ -1,7 +1,8 @@
 """Checkpoints: which are kept, and what is done about damaged ones, those of other models, and a full disk."""
 
 import resource
-import time
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -46,11 +47,29 @@ def test_a_reader_leaves_alone_what_another_process_is_writing(tmp_path):
     with Checkpoints(tmp_path / "c", writes=False) as checkpoints:
         assert checkpoints.newest(state(0))["x"][0] == 0
     assert half.exists()
-    with Checkpoints(tmp_path / "c"):
-        end = time.monotonic() + 60
-        while half.exists() and time.monotonic() < end:  # Orbax removes it in a thread of its own
-            time.sleep(0.01)
+    with Checkpoints(tmp_path / "c") as checkpoints:
         assert not half.exists()
+        assert [kept.step for kept in checkpoints.kept()] == [0]
+
+
+def test_nothing_is_left_to_a_thread_where_an_error_ends_the_program(tmp_path):
+    """With and without something to clear away."""
+    lines = (
+        "import sys",
+        "from pathlib import Path",
+        "from jax231.train.checkpoint import Checkpoints",
+        "(Path(sys.argv[1]) / '3.orbax-checkpoint-tmp').mkdir(parents=True)",
+        "for name in (sys.argv[1], sys.argv[1] + '-new'):",
+        "    try:",
+        "        with Checkpoints(Path(name)):",
+        "            raise ValueError('wrong')",
+        "    except ValueError:",
+        "        pass",
+    )
+    command = [sys.executable, "-c", "\n".join(lines), str(tmp_path / "c")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "c").iterdir()) == []
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax, whose read failed

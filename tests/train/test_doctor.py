@@ -10,8 +10,9 @@ from jax231.core.types import Batch
 from jax231.functional.losses import softmax_cross_entropy
 from jax231.models import zoo
 from jax231.optim.sgd import sgd
-from jax231.train import activity, case, doctor, rate_range, sanity
+from jax231.train import activity, case, doctor, rate_range, sanity, splits
 from jax231.train.config import Config
+from tests import photos
 
 
 def hits(scores, targets):
@@ -146,6 +147,18 @@ def test_advice_puts_what_failed_first():
     first, second, last = doctor.advice(done)
     assert (first, second) == ("b: mend b", "a: mind a")
     assert "begin with a learning rate of about 0.02" in last
+
+
+@pytest.mark.parametrize("crop", ["center", "random"])
+def test_a_folder_without_its_damaged_images(tmp_path, crop):
+    """In memory the next image stands in for a damaged one; of a stream, as random crops make it, it is left out."""
+    photos.write(tmp_path, 60, side=8)
+    photos.damage(tmp_path / "b" / "001.png")
+    config = Config(model="softmax", data=str(tmp_path), size=6, crop=crop, corrupt="skip")
+    found = case.of_config(config, 4096)
+    count = len(splits.load(config, stream="auto").train.targets)
+    assert found.pool.inputs.shape == (found.size, 6, 6, 3)
+    assert count - found.size == (crop == "random")
 
 
 def test_a_text_is_cut_into_windows(tmp_path):

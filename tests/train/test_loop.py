@@ -17,6 +17,7 @@ from jax231.train.evaluate import Scores
 from jax231.train.failure import DivergedError
 from jax231.train.interrupt import Interrupted
 from jax231.train.judge import Judge
+from jax231.train.processes import LostError
 from jax231.train.run import open_run
 from tests import runs
 from tests.compilations import kept_in
@@ -121,7 +122,7 @@ def test_a_checkpoint_of_another_model(stopped):
 
 
 def test_another_configuration(stopped):
-    with pytest.raises(folders.FolderError, match=r"got rate 0\.1 -> 0\.2"):
+    with pytest.raises(folders.FolderError, match=r"got rate 0\.1 -> 0\.2\. .* by --from .*/run and a new --n"):
         train(stopped, runs.config(**{**vars(CONFIG), "rate": 0.2}), resume=True)
 
 
@@ -163,9 +164,56 @@ def test_devices_that_are_not_there_are_refused_before_there_is_a_folder(tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("source", ["nothing", "finished"])
+def test_a_wrong_source_is_refused_before_there_is_a_folder(undisturbed, tmp_path, source):
+    folder = undisturbed[0] if source == "finished" else tmp_path / source
+    with pytest.raises(ValueError, match=r"expected weights of this model|got no such folder"):
+        train(tmp_path / "run", runs.config(initial=str(folder)))
+    assert not (tmp_path / "run").exists()
+
+
+class Refusing(Told):
+    """Fails before the first step, as a step that cannot be compiled would."""
+
+    def begin(self, config, **facts):
+        raise ValueError("refused late")
+
+
+def refuse():
+    raise ValueError("refused late")
+
+
+def test_a_run_that_fails_before_it_has_a_record_leaves_nothing_in_the_way(tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(ValueError, match="refused late"):
+        train(folder, watcher=Refusing())
+    assert not folder.exists()
+    folder.mkdir()
+    with pytest.raises(ValueError, match="refused late"):
+        train(folder, watcher=Refusing())
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+    with pytest.raises(ValueError, match="refused late"):
+        train(folder, watcher=Told(1, refuse))
+    assert len(log.read(folder, "chunk")) == 1
+    with pytest.raises(ValueError, match="refused late"):
+        train(folder, watcher=Refusing(), resume=True)
+    assert (folder / "config.toml").exists()
+
+
+def test_an_interruption_and_a_lost_process_leave_the_run(tmp_path):
+    for error in (Interrupted("stop"), LostError("lost")):
+        folder = tmp_path / type(error).__name__
+        made = folders.prepare(folder, CONFIG)
+        with pytest.raises(type(error)), folders.unless_refused(folder, made, (LostError,)):
+            raise error
+        assert made
+        assert (folder / "config.toml").exists()
+
+
 def test_an_explosion_stops_the_run(tmp_path):
     with pytest.raises(DivergedError, match=r"more than 3 times the .* the rate is too high"):
         train(tmp_path / "run", runs.config(optimizer="momentum", rate=80.0))
+    assert len(log.read(tmp_path / "run", "stopped")) == 1
 
 
 def test_the_layer_that_is_not_finite_first(tmp_path):

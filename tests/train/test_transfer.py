@@ -16,7 +16,7 @@ from jax231.train import network, step
 from jax231.train.config import from_toml
 from jax231.train.loop import train
 from jax231.train.run import open_run
-from jax231.train.transfer import TransferError, best_member, features, given, initial, merged
+from jax231.train.transfer import TransferError, best_member, features, given, initial, merged, of_classes
 from tests import runs
 
 
@@ -44,6 +44,11 @@ class Told:
         self.notes.append(text)
 
 
+def data_of(classes):
+    made = runs.images(classes=classes)
+    return made.shape, made.classes
+
+
 def test_the_body_is_taken_and_stands_still_and_the_head_is_new(source, tmp_path):
     """Four classes instead of three."""
     told = Told()
@@ -61,6 +66,30 @@ def test_the_same_classes_keep_the_head_and_factors_slow_it_down(source, tmp_pat
     before = open_run(source, "newest").params
     np.testing.assert_array_equal(result.train.params["scores"]["kernel"], before["scores"]["kernel"])
     assert not np.array_equal(result.train.params["hidden"]["kernel"], before["hidden"]["kernel"])
+
+
+def test_as_many_classes_of_other_names_make_the_head_anew(source, tmp_path):
+    """With what the seed gives a head; rates of zero leave it so."""
+    told = Told()
+    config = runs.config(initial=str(source), factors={"*": 0.0}, epochs=1)
+    other = runs.images()._replace(classes=("shirt", "shoe", "bag"))
+    found = train(config, tmp_path / "run", splits=other, watcher=told, chunk=5).train.params
+    fresh = train(runs.config(factors={"*": 0.0}, epochs=1), tmp_path / "fresh", splits=other, chunk=5).train.params
+    np.testing.assert_array_equal(found["hidden"]["kernel"], open_run(source).params["hidden"]["kernel"])
+    chex.assert_trees_all_close(found["scores"], fresh["scores"])
+    assert told.notes == ["Made anew for other classes: scores."]
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "head"),
+    [
+        ("softmax", (4, 4, 1), {"scores/kernel", "scores/bias"}),
+        ("mlp_batch_norm", (4, 4, 1), {"scores/kernel", "scores/bias"}),
+        ("char_rnn", (6,), {"scores/kernel", "scores/bias", "recurrent/layers/00/wx"}),
+    ],
+)
+def test_what_depends_on_the_classes(model, shape, head):
+    assert of_classes(runs.config(model=model), shape, 3) == head
 
 
 def test_factors_scale_the_step(tmp_path):
@@ -105,7 +134,7 @@ def test_the_best_of_several_is_taken_or_the_one_that_is_asked_for(several, tmp_
     (note,) = told.notes
     assert re.match(r"The best of 2 by validation is taken: seed 1, accuracy 0\.5 at the end of epoch [12]\.", note)
     asked = replace(still, initial_member=0)
-    own, _ = initial(asked, step.assemble(asked, runs.images()).network)
+    own, _ = initial(asked, step.assemble(asked, runs.images()).network, *data_of(3))
     chex.assert_trees_all_equal(own, open_run(several).members[0].params)
     assert from_toml(tmp_path / "best" / "config.toml") == still
 
@@ -114,7 +143,7 @@ def test_as_many_start_each_from_its_own(several):
     """Those of other classes have a body each and new heads that differ; all of one network have the same body."""
     told, from_them = Told(), runs.config(initial=str(several), members=2)
     net = step.assemble(from_them, runs.images(classes=4)).network
-    params, _ = initial(from_them, net, told.note)
+    params, _ = initial(from_them, net, *data_of(4), told.note)
     bodies = [member.params["hidden"]["kernel"] for member in open_run(several).members]
     np.testing.assert_array_equal(params["hidden"]["kernel"], bodies)
     heads = params["scores"]["kernel"]
@@ -122,7 +151,7 @@ def test_as_many_start_each_from_its_own(several):
     assert not np.array_equal(heads[0], heads[1])
     own = f"Each member starts from another network of {several}: seed 0; seed 1."
     assert told.notes == [own, "Made anew for other classes: scores."]
-    params, _ = initial(replace(from_them, initial_member=1), net)
+    params, _ = initial(replace(from_them, initial_member=1), net, *data_of(4))
     np.testing.assert_array_equal(params["hidden"]["kernel"], [bodies[1]] * 2)
 
 
@@ -163,7 +192,7 @@ def test_what_cannot_be_taken_of_several_is_said_before_there_is_a_folder(severa
     with pytest.raises(ValueError, match=r"for one of the 2 networks of .*; got none, and no score of theirs"):
         given(replace(three, initial=str(unscored), members=1))
     alone = replace(three, initial=str(source), members=2)
-    assert len(given(alone)) == 2
+    assert len(given(alone).weights) == 2
 
 
 def test_another_model_is_refused_by_the_names_that_differ(source):

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ from jax231.train.config import Config
 from jax231.train.search import Search, ask, command
 from jax231.train.sizes import arguments
 from jax231.train.tune import read, score, tune
+from tests import photos
 
 CONFIG = Config(model="two_layer", data="digits", arguments={"hidden": 8}, batch=32, examples=96, validation=48)
 SEARCH = Search(config=CONFIG, rate=(1e-2, 1e3), l2=(1e-5, 1e-2), settings=(5, 2), epochs=(2, 6), folds=1, lanes=2)
@@ -173,6 +175,7 @@ def test_the_command_has_all_that_was_chosen():
         ({"config": Config(model="lenet"), "width": (4,)}, "width and depth of one of two_layer"),
         ({"config": Config(model="char_rnn")}, "a model of images that learns by descent"),
         ({"config": Config(optimizer="lbfgs")}, "an optimizer with a step size"),
+        ({"config": Config(data="here/x", size=8, crop="random")}, "the crop none or center, as images are read once"),
         ({"method": "latin"}, "a method among random, sobol, grid"),
     ],
 )
@@ -180,6 +183,25 @@ def test_what_is_refused(options: dict[str, Any], said):
     given: dict[str, Any] = {"config": CONFIG, **options}
     with pytest.raises(ValueError, match=f"tune: expected {said}"):
         Search(**given)
+
+
+@pytest.mark.parametrize(("folds", "count"), [(1, 96), (5, 96), (4, 96), (2, 72)])
+def test_a_batch_is_refused_as_by_train(tmp_path, folds, count):
+    search = Search(config=replace(CONFIG, batch=97), folds=folds)
+    with pytest.raises(ValueError, match=f"a batch of at most the {count} training examples; got batch=97"):
+        tune(search, tmp_path / "search")
+    assert not (tmp_path / "search").exists()
+
+
+def test_a_folder_is_resized_and_cut_and_its_damaged_images_are_listed(tmp_path):
+    photos.write(tmp_path / "photos", 60, side=8)
+    photos.damage(tmp_path / "photos" / "b" / "001.png")
+    config = Config(model="softmax", data=str(tmp_path / "photos"), size=6, crop="center", corrupt="skip", batch=0)
+    search = Search(config=config, settings=(2,), epochs=(1,), folds=1, lanes=2)
+    (stage,) = tune(search, tmp_path / "search")
+    assert (tmp_path / "search" / "corrupt.txt").read_text().startswith("b/001.png: expected")
+    assert "--size 6 --crop center --corrupt skip" in str(command(search, {"rate": 0.1}))
+    assert all(math.isfinite(record.result.accuracy) for record in stage.records)
 
 
 def test_where_all_explodes_there_is_no_best(tmp_path):
