@@ -5,7 +5,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 from rich.console import Console
 
 import jax231
@@ -31,6 +31,18 @@ Examples:
   jax231 predict runs/lenet-mnist digit.png        the five most probable classes
   jax231 optimizers                                what can be compared, and when to use it
 """
+
+SYNONYMS = {
+    "--learning-rate": "--rate",
+    "--lr": "--rate",
+    "--batch-size": "--batch",
+    "--weight-decay": "--decay",
+    "--wd": "--decay",
+    "--dataset": "--data",
+    "--num-epochs": "--epochs",
+    "--n-epochs": "--epochs",
+}
+"""What other programs call our options."""
 
 INTERRUPTED = "Interrupted. What was finished is kept: the same command goes on from there."
 
@@ -67,6 +79,8 @@ def main(tokens: list[str] | None = None) -> NoReturn:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter tries again as it ends
         sys.exit(1)
+    except UnknownOptionError as error:
+        _fail(_unknown(error))
     except CycloptsError as error:
         _fail(str(error))
     except (ValueError, OSError, ModuleNotFoundError) as error:
@@ -84,6 +98,14 @@ def main(tokens: list[str] | None = None) -> NoReturn:
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def _unknown(error: UnknownOptionError) -> str:
+    """The message for an option that the command does not have, with the one it has for the same thing."""
+    word = (error.token.keyword or error.token.value).partition("=")[0]
+    meant = SYNONYMS.get(word.lower().replace("_", "-"))
+    known = {name for argument in error.argument_collection for name in argument.names}
+    return f"Unknown option: {word}. Did you mean {meant}?" if meant in known else str(error)
 
 
 def _is_ours(error: Exception) -> bool:

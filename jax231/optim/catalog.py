@@ -177,4 +177,4 @@ def entry(name: str) -> Entry:
 
     Raises: ValueError with the nearest names where there is none.
     """
-    return by_name(ENTRIES, name, "optimizers", "catalog")
+    return by_name(ENTRIES, name, "optimizers", "catalog", "jax231 optimizers")
