@@ -49,6 +49,10 @@ def test_a_run_end_to_end(call, tmp_path):
         (["--data", "cifr"], "did you mean cifar10?"),
         (["--data", "mnist", "--data-dir", "{here}"], "jax231 data fetch mnist"),
         (["--data", "{here}/empty"], "expected one subfolder of images a class; found none"),
+        (["--model", "char_lstm"], "expected a text, as --data tiny_shakespeare or --data FILE, or a model of images"),
+        (["--model", "char_rnn", "--data", "{here}/empty"], "got model='char_rnn', data='{here}/empty', a folder"),
+        (["--data", "tiny_shakespeare"], "got model='convnet', data='tiny_shakespeare', a text"),
+        (["--data", "{here}/book.txt"], "expected images, as --data digits or --data FOLDER, or a model of text"),
         (["--rate", "0"], "a finite rate above 0; got rate=0.0"),
         (["--model", "vgg16"], "at least 32x32"),
         (["--schedule", "cosin"], 'Did you mean "cosine"?'),
@@ -62,10 +66,11 @@ def test_a_run_end_to_end(call, tmp_path):
 )
 def test_a_mistake_is_one_line_and_code_2(call, tmp_path, tokens, said):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "book.txt").write_text("It was the best of times.")
     code, _, err = call("train", *(token.format(here=tmp_path) for token in tokens), "--runs", tmp_path / "runs")
     assert code == 2
     assert err.startswith("jax231: ")
-    assert said in err
+    assert said.format(here=tmp_path) in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "runs").exists()
 
