@@ -1,10 +1,12 @@
 """``jax231 train`` and ``jax231 evaluate``: from flags, files and runs; what they refuse in one line."""
 
 import json
+import re
 
 import pytest
 
 from jax231.train.config import from_toml
+from jax231.train.judge import Judge
 from tests.compilations import kept_in
 
 TINY = ["train", "--model", "softmax", "--epochs", "2", "--examples", "64", "--batch", "16"]
@@ -22,7 +24,7 @@ def test_a_run_end_to_end(call, tmp_path):
     assert len(list(run.glob("events.out.tfevents.*"))) == 1
     assert (code, err) == (0, "")
     assert "epoch 2/2: loss" in out
-    assert "test: loss" in out
+    assert re.search(r"last checkpoint.* \(step 8, epoch 2\): validation loss .*; test loss", out)
     config = from_toml(run / "config.toml")
     assert (config.model, config.epochs, config.batch) == ("softmax", 2, 16)
     code, out, _ = call("train", "--resume", run)
@@ -39,6 +41,22 @@ def test_a_run_end_to_end(call, tmp_path):
     code, out, _ = call("train", "--config", run / "config.toml", "--epochs", "1", "--runs", tmp_path, "--name", "b")
     assert code == 0
     assert from_toml(tmp_path / "b" / "config.toml").epochs == 1
+
+
+def test_the_end_says_which_checkpoint_is_which(call, tmp_path, monkeypatch):
+    judged = Judge.now
+    scores = iter([0.9, 0.3])
+    monkeypatch.setattr(Judge, "now", lambda self, *x: judged(self, *x)._replace(accuracy=next(scores, 0.5)))
+    code, out, _ = call(*TINY, "--runs", tmp_path)
+    assert code == 0
+    assert re.search(r"last checkpoint \(step 8, epoch 2\): validation .*, accuracy 30.00 %; test loss", out)
+    assert re.search(r"best checkpoint by validation accuracy \(step 4, epoch 1\): validation .*; test loss", out)
+    assert "evaluate, predict and report use the best checkpoint; with --which newest the last." in out
+    monkeypatch.undo()
+    loss = re.search(r"best checkpoint .*test loss ([\d.]+)", out)[1]
+    said = call("evaluate", tmp_path / "softmax-digits")[1]
+    assert f"digits, test, best checkpoint (step 4): loss {loss}," in said
+    assert "newest checkpoint (step 8)" in call("evaluate", tmp_path / "softmax-digits", "--which", "newest")[1]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jax231.measure.confusion import Mistake
-from jax231.measure.inspection import Inspection, Judged
+from jax231.measure.inspection import Inspection, Judged, Learned
 from jax231.measure.summary import Number
 from jax231.report.training.read import Training
 from jax231.report.words import duration, listing, number
@@ -62,12 +62,15 @@ def state(training: Training) -> str:
     return f"This run is not finished: {done}. If it is not still at work, go on with {again}."
 
 
-def headline(training: Training, judged: Judged | None) -> str:
+def headline(training: Training, judged: Judged | None, learned: Learned | None = None) -> str:
     """One sentence: how good the model is, and what it took."""
     took = epochs(training.done)
     took += f" and {duration(training.seconds)} of training" if training.chunks else ""
     if judged is not None:
-        return f"{_verdict(judged)} after {took}."
+        last = training.epochs[-1]["step"] if training.epochs else None
+        other = learned is not None and learned.step != last
+        at = f", by the {learned.which} checkpoint ({_place(training, learned.step)})," if learned and other else ""
+        return f"{_verdict(judged)}{at} after {took}."
     last = training.epochs[-1] if training.epochs else {}
     for split, record in (("Test", training.test or {}), ("Validation", last), ("Training", last)):
         prefix = "" if split == "Training" else f"{split.lower()}_"
@@ -77,6 +80,12 @@ def headline(training: Training, judged: Judged | None) -> str:
                 return f"{split} loss {loss(value)} nats a character ({bits(value):.3g} bits) after {took}."
             return f"{split} accuracy {share(record.get(f'{prefix}accuracy'))}, loss {loss(value)}, after {took}."
     return "No epoch is done yet."
+
+
+def _place(training: Training, step: int) -> str:
+    """A step and its epoch, where it is known."""
+    epoch = "" if training.facts is None else f", epoch {-(-step // training.facts.steps)}"
+    return f"step {step:,}{epoch}"
 
 
 def _verdict(judged: Judged) -> str:
@@ -187,12 +196,13 @@ def scores(training: Training, inspection: Inspection) -> list[tuple[str, dict[s
             rows.append((f"validation, epoch {held[-1]['epoch']}", _numbers(held[-1], "validation_")))
             seen.add(("validation", held[-1]["step"]))
     if training.test is not None:
-        rows.append(("test, end of the run", _numbers(training.test, "test_")))
+        at = _place(training, training.test["step"])
+        rows.append((f"test, last checkpoint ({at})", _numbers(training.test, "test_")))
         seen.add(("test", training.test["step"]))
     judged, learned = inspection.judged, inspection.learned
     if judged is not None and learned is not None and (judged.split, learned.step) not in seen:
         found = {"loss": judged.loss, "accuracy": judged.accuracy, "mean_iou": judged.mean_iou}
-        rows.append((f"{judged.split}, checkpoint of step {learned.step:,}", found))
+        rows.append((f"{judged.split}, {learned.which} checkpoint ({_place(training, learned.step)})", found))
     return rows
 
 
