@@ -9,6 +9,7 @@ from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 from rich.console import Console
 
 import jax231
+from jax231.cli import examples
 from jax231.cli.compare import compare
 from jax231.cli.data import data
 from jax231.cli.doctor import doctor
@@ -30,6 +31,7 @@ Examples:
   jax231 train --resume runs/lenet-mnist           go on after an interruption, with the same bits
   jax231 predict runs/lenet-mnist digit.png        the five most probable classes
   jax231 optimizers                                what can be compared, and when to use it
+  jax231 train --help                              the options of a command, after examples of its own
 """
 
 SYNONYMS = {
@@ -55,19 +57,29 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,  # `main` says what an interruption leaves behind
 )
-for command in (compare, report, optimizers, problems, models):
-    app.command(command)
-app.command(train)
-app.command(evaluate)
-app.command(predict)
-app.command(ensemble)
-app.command(sample)
-app.command(recipes)
-app.command(doctor)
-app.command(tune)
-app.command(data)
-app.command(kernels)
-app.register_install_completion_command(name="install-completion")
+for command, shown in (
+    (compare, examples.COMPARE),
+    (report, examples.REPORT),
+    (optimizers, examples.OPTIMIZERS),
+    (problems, examples.PROBLEMS),
+    (models, examples.MODELS),
+    (train, examples.TRAIN),
+    (evaluate, examples.EVALUATE),
+    (predict, examples.PREDICT),
+    (ensemble, examples.ENSEMBLE),
+    (sample, examples.SAMPLE),
+    (recipes, examples.RECIPES),
+    (doctor, examples.DOCTOR),
+    (tune, examples.TUNE),
+    (data, examples.DATA),
+    (kernels, examples.KERNELS),
+):
+    if isinstance(command, App):
+        command.help_prologue, command.help_epilogue = shown, ""
+        app.command(command)
+    else:
+        app.command(command, help_prologue=shown, help_epilogue="")
+app.register_install_completion_command(name="install-completion", help_epilogue="")
 
 
 def main(tokens: list[str] | None = None) -> NoReturn:
