@@ -35,6 +35,7 @@ TABLE = {
     ),
     "bench": ("core kernels functional curvature data measure search optim nn models train", ""),
     "report": ("core measure", "plotly jinja2 matplotlib msgspec"),
+    "__main__": ("cli", ""),
     "cli": (
         "core kernels functional curvature data measure search optim nn models train compare bench report",
         "msgspec rich cyclopts",

@@ -5,10 +5,11 @@ import signal
 import sys
 from typing import NoReturn
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 from rich.console import Console
 
 import jax231
+from jax231.cli import examples
 from jax231.cli.compare import compare
 from jax231.cli.data import data
 from jax231.cli.doctor import doctor
@@ -30,7 +31,20 @@ Examples:
   jax231 train --resume runs/lenet-mnist           go on after an interruption, with the same bits
   jax231 predict runs/lenet-mnist digit.png        the five most probable classes
   jax231 optimizers                                what can be compared, and when to use it
+  jax231 train --help                              the options of a command, after examples of its own
 """
+
+SYNONYMS = {
+    "--learning-rate": "--rate",
+    "--lr": "--rate",
+    "--batch-size": "--batch",
+    "--weight-decay": "--decay",
+    "--wd": "--decay",
+    "--dataset": "--data",
+    "--num-epochs": "--epochs",
+    "--n-epochs": "--epochs",
+}
+"""What other programs call our options."""
 
 INTERRUPTED = "Interrupted. What was finished is kept: the same command goes on from there."
 
@@ -43,19 +57,29 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,  # `main` says what an interruption leaves behind
 )
-for command in (compare, report, optimizers, problems, models):
-    app.command(command)
-app.command(train)
-app.command(evaluate)
-app.command(predict)
-app.command(ensemble)
-app.command(sample)
-app.command(recipes)
-app.command(doctor)
-app.command(tune)
-app.command(data)
-app.command(kernels)
-app.register_install_completion_command(name="install-completion")
+for command, shown in (
+    (compare, examples.COMPARE),
+    (report, examples.REPORT),
+    (optimizers, examples.OPTIMIZERS),
+    (problems, examples.PROBLEMS),
+    (models, examples.MODELS),
+    (train, examples.TRAIN),
+    (evaluate, examples.EVALUATE),
+    (predict, examples.PREDICT),
+    (ensemble, examples.ENSEMBLE),
+    (sample, examples.SAMPLE),
+    (recipes, examples.RECIPES),
+    (doctor, examples.DOCTOR),
+    (tune, examples.TUNE),
+    (data, examples.DATA),
+    (kernels, examples.KERNELS),
+):
+    if isinstance(command, App):
+        command.help_prologue, command.help_epilogue = shown, ""
+        app.command(command)
+    else:
+        app.command(command, help_prologue=shown, help_epilogue="")
+app.register_install_completion_command(name="install-completion", help_epilogue="")
 
 
 def main(tokens: list[str] | None = None) -> NoReturn:
@@ -67,6 +91,8 @@ def main(tokens: list[str] | None = None) -> NoReturn:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter tries again as it ends
         sys.exit(1)
+    except UnknownOptionError as error:
+        _fail(_unknown(error))
     except CycloptsError as error:
         _fail(str(error))
     except (ValueError, OSError, ModuleNotFoundError) as error:
@@ -84,6 +110,14 @@ def main(tokens: list[str] | None = None) -> NoReturn:
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def _unknown(error: UnknownOptionError) -> str:
+    """The message for an option that the command does not have, with the one it has for the same thing."""
+    word = (error.token.keyword or error.token.value).partition("=")[0]
+    meant = SYNONYMS.get(word.lower().replace("_", "-"))
+    known = {name for argument in error.argument_collection for name in argument.names}
+    return f"Unknown option: {word}. Did you mean {meant}?" if meant in known else str(error)
 
 
 def _is_ours(error: Exception) -> bool:

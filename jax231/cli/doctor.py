@@ -47,7 +47,7 @@ def doctor(
     data
         Data set (`jax231 data list`), or the path of a folder with one subfolder of images a class, or of a text.
     optimizer
-        Optimizer of the last two checks; `jax231 optimizers` describes them.
+        Optimizer of the last two checks; `jax231 optimizers` describes them and lists the usual step sizes of each.
     rate
         Step size for the update-to-weight ratio; default: what the range test suggests.
     batch

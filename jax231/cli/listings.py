@@ -56,7 +56,8 @@ def optimizers(*, json: bool = False, stock: Annotated[bool, Parameter(name=["--
             "low": entry.space[0],
             "high": entry.space[1],
             "batch": entry.batch,
-            "searched": f"{entry.setting}\n{entry.space[0]:g} .. {entry.space[1]:g}",
+            "default": entry.usual,
+            "searched": f"{entry.setting}\n{entry.space[0]:g} .. {entry.space[1]:g}\ndefault {entry.usual:g}",
             "advice": entry.when + (f" (needs {', '.join(entry.needs)})" if entry.needs else ""),
         }
         for entry in catalog.ENTRIES

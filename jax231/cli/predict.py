@@ -10,6 +10,7 @@ from rich.console import Console
 from jax231.cli.listings import show
 from jax231.cli.views import NONE, Views
 from jax231.core.checks import require
+from jax231.data.errors import DataError
 
 
 def predict(
@@ -18,14 +19,16 @@ def predict(
     top: int = 5,
     masks: Path | None = None,
     which: Literal["best", "newest"] = "best",
+    corrupt: Literal["refuse", "skip"] = "refuse",
     views: Annotated[Views, Parameter(name="*", consume_multiple=True, negative_iterable=())] = NONE,
     json: bool = False,
-) -> None:
+) -> int:
     """Classify image files by a training run: the most probable classes of each, or the class of every pixel.
 
     Images of another size are resized to that of the run's, colours are made grey where it was trained on grey ones.
     Members and snapshots of a run predict together.
     A model of pixels writes a picture of each image's mask, an indexed PNG whose indices are the classes.
+    Exit code 1 where damaged images were skipped.
 
     Parameters
     ----------
@@ -39,6 +42,9 @@ def predict(
         Folder for the pictures of masks, which a model of pixels writes.
     which
         The checkpoint: the best by its score on the validation split, or the newest.
+    corrupt
+        What becomes of damaged images, and of files that are none: the command ends and names the first (refuse), or
+        classifies the others and lists these at the end (skip).
     json
         Print JSON.
     """
@@ -46,18 +52,20 @@ def predict(
     require(top >= 1, "predict", "at least one class", top=top)
     import numpy as np
 
-    from jax231.train.predict import is_of_pixels, probabilistic, read
+    from jax231.train.predict import is_of_pixels, probabilistic
     from jax231.train.predict import predict as call
     from jax231.train.run import open_run
 
     console = Console(stderr=json)
     found = open_run(run, which, say=console.print)
     files = [file for path in images for file in _files(path)]
+    damaged: list[DataError] = []
     if is_of_pixels(found):
-        _segment(found, files, masks, json)
-        return
+        _segment(found, files, masks, json, skip=corrupt == "skip", damaged=damaged)
+        return _told(damaged)
     require(masks is None, "predict", "--masks for models of pixels only", model=found.config.model)
-    scores = call(found, np.stack([read(found, file) for file in files]), views.build())
+    files, seen = _read(found, files, skip=corrupt == "skip", damaged=damaged)
+    scores = call(found, seen, views.build())
     heading = "probability" if probabilistic(found) else "score"
     rows: list[dict[str, Any]] = []
     for file, row in zip(files, scores, strict=True):
@@ -66,7 +74,7 @@ def predict(
             rows.append({"image": str(file), "rank": place + 1, "class": found.classes[label], heading: value})
     if json:
         show(rows, {}, json=True, title="")
-        return
+        return _told(damaged)
     said = [
         row | {heading: f"{row[heading]:.2%}".replace("%", " %") if heading == "probability" else f"{row[heading]:.3g}",
                "image": row["image"] if row["rank"] == 1 else ""}
@@ -74,9 +82,39 @@ def predict(
     ]  # fmt: skip
     columns = {"image": "image", "class": "class", heading: heading}
     show(said, columns, json=False, title=f"{found.config.model}, step {found.step}")
+    return _told(damaged)
 
 
-def _segment(found: Any, files: list[Path], folder: Path | None, json: bool) -> None:
+def _read(found: Any, files: list[Path], *, skip: bool, damaged: list[DataError]) -> tuple[list[Path], Any]:
+    """The files that are images, and their pixels; with `skip` those that are none are put into `damaged`."""
+    import numpy as np
+
+    from jax231.train.predict import read
+
+    whole, seen = [], []
+    for file in files:
+        try:
+            seen.append(read(found, file))
+            whole.append(file)
+        except DataError as error:
+            if not skip:
+                raise
+            damaged.append(error)
+    if not seen:
+        raise ValueError(f"predict: expected an image that is not damaged; got {'; '.join(map(str, damaged))}")
+    return whole, np.stack(seen)
+
+
+def _told(damaged: list[DataError]) -> int:
+    """Name the images that were skipped on standard error; the exit code."""
+    for error in damaged:
+        print("jax231: skipped", error, file=sys.stderr)
+    return int(bool(damaged))
+
+
+def _segment(
+    found: Any, files: list[Path], folder: Path | None, json: bool, *, skip: bool, damaged: list[DataError]
+) -> None:
     """Write the mask of each image, and show which share of it each class has."""
     if folder is None:
         raise ValueError(
@@ -90,12 +128,14 @@ def _segment(found: Any, files: list[Path], folder: Path | None, json: bool) -> 
     import numpy as np
 
     from jax231.data import masks
-    from jax231.train.predict import read, segment
+    from jax231.train.predict import segment
 
-    classes = segment(found, np.stack([read(found, file) for file in files]))
+    files, images = _read(found, files, skip=skip, damaged=damaged)
+    classes = segment(found, images)
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
-    for file, name, mask in zip(files, names, classes, strict=True):
+    for file, mask in zip(files, classes, strict=True):
+        name = f"{file.stem}.png"
         masks.write(folder / name, mask)
         shares = np.bincount(mask.ravel(), minlength=len(found.classes)) / mask.size
         row = {"image": str(file), "mask": str(folder / name)}

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, ArgumentCollection, Parameter
 from cyclopts.config import Dict
@@ -17,7 +17,11 @@ from jax231.cli.ensemble import points
 from jax231.cli.listings import show
 from jax231.cli.views import NONE, Views
 from jax231.core.checks import require
+from jax231.models import zoo
 from jax231.train.config import TABLE, Config, StreamName, from_toml, plain
+
+if TYPE_CHECKING:
+    from jax231.train.loop import Result
 
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
@@ -142,12 +146,34 @@ def train_(
             choices, target, resume=resume is not None, data_dir=data_dir, watcher=watcher, devices=devices,
             deterministic=deterministic, save_seconds=save_seconds, stream=stream, workers=workers,
         )  # fmt: skip
-    for split, scores in (("validation", result.validation), ("test", result.test)):
-        if scores is not None:
-            several = result.together.get(split)
-            mean = f"; the mean of {len(several.members)} alone: {_said(several.mean._asdict())}" if several else ""
-            console.print(f"{split}: {_said(scores._asdict())}{mean}", highlight=False, soft_wrap=True)
+    for line in _ending(choices, result):
+        console.print(line, highlight=False, soft_wrap=True)
     console.print(f"run: {target}/", soft_wrap=True, highlight=False)
+
+
+def _ending(config: Config, result: "Result") -> list[str]:
+    """What the last and the best checkpoint score, and which of them the other commands use."""
+    epoch_steps = int(result.train.step) // config.epochs
+
+    def line(name: str, found: "Result") -> str:
+        step, said = int(found.train.step), list[str]()
+        for split, scores in (("validation", found.validation), ("test", found.test)):
+            if scores is not None:
+                several = found.together.get(split)
+                alone = several and f" (the mean of {len(several.members)} alone: {_said(several.mean._asdict())})"
+                said.append(f"{split} {_said(scores._asdict())}{alone or ''}")
+        return f"{name} (step {step}, epoch {-(-step // epoch_steps)}): {'; '.join(said) or 'no split to judge it by'}"
+
+    lines, use = [line("last checkpoint", result)], "evaluate, predict and report use"
+    by = "loss" if zoo.entry(config.model).form == "tokens" else "accuracy"
+    by = "mean IoU" if result.validation is not None and result.validation.mean_iou is not None else by
+    if result.best is not None:
+        lines.append(line(f"best checkpoint by validation {by}", result.best))
+        return [*lines, f"{use} the best checkpoint; with --which newest the last."]
+    if config.snapshots:
+        return [*lines, f"{use} it, with its snapshots together."]
+    why = "no split validates" if result.validation is None else f"it is also the best by validation {by}"
+    return [*lines, f"{use} it: {why}."]
 
 
 def evaluate(
@@ -208,7 +234,8 @@ def evaluate(
         if "mean" in row:
             console.print(f"mean of them: {_said(row['mean'])}", highlight=False)
         how = f", {views.views}" if views.views else ""
-        whole = f"{row['model']} on {row['data']}, {split}, step {found.step}{how}: {_said(row)}"
+        at = f"{which} checkpoint (step {found.step})"
+        whole = f"{row['model']} on {row['data']}, {split}, {at}{how}: {_said(row)}"
         gained = f"; together {points(row['over_mean'])} over the mean" if "mean" in row else ""
         if found.config.snapshots and "mean" in row:
             gained += f", {points(row['over_last'])} over the last"
@@ -234,9 +261,11 @@ class _Bar:
         self._progress, self._events = progress, events
         self._task: TaskID | None = None
         self._done = self._epochs = 0
+        self._preparing = progress.add_task("reading data, compiling", total=None, now="")
 
     def begin(self, config: Config, *, steps: int, done: int, epoch_steps: int, batch: int) -> None:
         self._epochs, self._done = config.epochs, done
+        self._progress.remove_task(self._preparing)
         if done:
             self.note(f"Going on after step {done} of {steps}." if done < steps else "Nothing is left to do.")
         self._task = self._progress.add_task(f"{config.model} on {config.data}", total=steps, completed=done, now="")

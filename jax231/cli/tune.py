@@ -70,7 +70,7 @@ def tune(
     data
         Data set (`jax231 data list`), or the path of a folder with one subfolder of images a class.
     optimizer
-        First-order optimizer; `jax231 optimizers` describes them.
+        First-order optimizer; `jax231 optimizers` describes them and lists the usual step sizes of each.
     rate
         Step sizes, low and high; default: the optimizer's usual range.
     l2
@@ -100,7 +100,7 @@ def tune(
     lanes
         Settings that train at once.
     batch
-        Examples a step.
+        Examples a step; the partial batch at the end of an epoch is left out.
     arguments
         Arguments of the model, as in --arguments.hidden 256.
     preprocess

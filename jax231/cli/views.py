@@ -15,7 +15,8 @@ class Views:
 
     views: Literal["flip", "five_crop", "ten_crop", "multi_scale"] | None = None
     """See an image in several ways and average the probabilities: its mirror image too, crops at the corners and the
-    centre, these with their mirror images, or several scales."""
+    centre, these with their mirror images, or several scales. Crops can hurt a run trained without pad_crop, mirror
+    images one without flip."""
 
     margin: int | None = None
     """Pixels by which the image is larger than a crop on each side (None: an eighth of its height)."""

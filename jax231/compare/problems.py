@@ -60,7 +60,7 @@ def entry(name: str) -> Entry:
 
     Raises: ValueError with the nearest names where there is none.
     """
-    return by_name(ENTRIES, name, "problems", "table")
+    return by_name(ENTRIES, name, "problems", "table", "jax231 problems")
 
 
 class Split(NamedTuple):

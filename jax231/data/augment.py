@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from jax231.core.checks import require
-from jax231.core.lookup import nearest
+from jax231.core.lookup import hint
 from jax231.core.types import Key
 
 Images = Num[Array, "n h w c"]
@@ -171,8 +171,8 @@ def pipeline(names: Sequence[str]) -> Augmentation:
     Raises: ValueError for a name that is not in `AUGMENTATIONS`, with the nearest.
     """
     for name in names:
-        known = ", ".join(nearest(name, AUGMENTATIONS))
-        require(name in AUGMENTATIONS, "augment", f"names of augmentations (nearest: {known})", name=name)
+        said = hint(name, AUGMENTATIONS)
+        require(name in AUGMENTATIONS, "augment", f"names of augmentations ({said})", name=name)
 
     def change(key: Key, images: Images) -> Images:
         for name, own in zip(names, jax.random.split(key, max(1, len(names))), strict=False):

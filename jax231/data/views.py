@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Num
 
 from jax231.core.checks import require
-from jax231.core.lookup import nearest
+from jax231.core.lookup import hint
 
 Images = Num[Array, "n h w c"]
 Seen = Num[Array, "n _ _ c"]
@@ -116,8 +116,7 @@ def named(
 
     Raises: ValueError for a name that is not in `NAMES`, with the nearest, and while tracing as the functions here do.
     """
-    known = ", ".join(nearest(name, NAMES))
-    require(name in NAMES, "views", f"names of views (nearest: {known})", name=name)
+    require(name in NAMES, "views", f"names of views ({hint(name, NAMES)})", name=name)
     require(canvas in ("padded", "enlarged"), "views", "a canvas padded or enlarged", canvas=canvas)
 
     def crops(images: Images) -> tuple[Seen, ...]:

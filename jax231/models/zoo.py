@@ -248,4 +248,4 @@ def entry(name: str) -> Entry:
 
     Raises: ValueError with the nearest names where there is none.
     """
-    return by_name(ENTRIES, name, "models", "zoo")
+    return by_name(ENTRIES, name, "models", "zoo", "jax231 models")

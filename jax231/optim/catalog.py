@@ -4,6 +4,7 @@ The table itself imports no JAX, so that listings and completion answer at once;
 """
 
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -42,6 +43,12 @@ class Entry(NamedTuple):
     def batch(self) -> Literal["mini-batch", "full batch"]:
         """First-order methods take mini-batches; most second-order ones need the same function in every step."""
         return "mini-batch" if self.order == 1 or self.noise else "full batch"
+
+    @property
+    def usual(self) -> float:
+        """The setting where none is given: the geometric middle of `space`, to two digits."""
+        low, high = self.space
+        return float(f"{math.sqrt(low * high):.2g}")
 
     @property
     def builder(self) -> Callable[..., Any]:
@@ -177,4 +184,4 @@ def entry(name: str) -> Entry:
 
     Raises: ValueError with the nearest names where there is none.
     """
-    return by_name(ENTRIES, name, "optimizers", "catalog")
+    return by_name(ENTRIES, name, "optimizers", "catalog", "jax231 optimizers")

@@ -42,7 +42,7 @@ def stock(name: str) -> Builder:
     Raises:    ValueError with the nearest names for an unknown one; by the builder for a rate that is not positive
                where it can be seen; by ``update`` without what it needs.
     """
-    row = by_name(STOCK, name, "stock", "optimizers of Optax")
+    row = by_name(STOCK, name, "stock", "optimizers of Optax", "jax231 optimizers --all")
     home = {"optax": optax, "optax.contrib": contrib}[row.home]
     make: Make = ADAPTED.get(name) or getattr(home, name)
 

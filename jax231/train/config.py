@@ -50,10 +50,10 @@ class Config:
     """Share of units that dropout silences, in models that have it (None: the model's own)."""
 
     optimizer: str = "nesterov"
-    """Optimizer; `jax231 optimizers` describes them."""
+    """Optimizer; `jax231 optimizers` describes them and lists the default step size of each."""
 
     rate: float | None = None
-    """Step size, or damping of a second-order method (None: the geometric middle of the optimizer's usual range)."""
+    """Step size, or damping of a second-order method (None: the default that `jax231 optimizers` lists)."""
 
     options: dict[str, Value] = field(default_factory=dict)
     """Further numbers of the optimizer, as in --options.decay 0.95."""
@@ -77,7 +77,8 @@ class Config:
     """Passes over the training split."""
 
     batch: int = 128
-    """Examples a step, of a text: places read side by side; 0 takes the whole training split."""
+    """Examples a step, of a text: places read side by side; 0 takes the whole training split. What is left of an epoch
+    after its last whole batch is left out: other images in every epoch, of a text always its end."""
 
     accumulate: int = 1
     """Parts into which a batch is cut to spare memory; the gradient is the mean over them."""
@@ -226,8 +227,7 @@ class Config:
         """The rate, or the geometric middle of the range in the catalog where none was given, to two digits."""
         if self.rate is not None:
             return self.rate
-        low, high = catalog.entry(self.optimizer).space
-        return float(f"{math.sqrt(low * high):.2g}")
+        return catalog.entry(self.optimizer).usual
 
 
 def cycle_ends(config: Config) -> tuple[float, ...]:

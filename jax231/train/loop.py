@@ -75,12 +75,14 @@ class Result(NamedTuple):
     """A run that came to its end: its last state, and how it does on the splits that there are.
 
     Several members or snapshots predict together: `together` has what each scores alone, by the names of the splits.
+    `best` is the same of the best checkpoint, by which runs are evaluated; None where that is the last one.
     """
 
     train: TrainState
     validation: Scores | None
     test: Scores | None
     together: Mapping[str, Together] = MappingProxyType({})
+    best: "Result | None" = None
 
 
 def train(
@@ -204,11 +206,14 @@ class _Loop:
         if self._weights is None and config.initial is not None and not self.checkpoints.kept():
             data = self.splits.shape, self.splits.classes
             self._weights = transfer.initial(config, self.task.network, *data, self.watcher.note)
-        like = self._begin.eval_shape(None)
-        train = self.checkpoints.newest(self._placed(like))
+        train = self.checkpoints.newest(self._like())
         if train is not None:
             return self._spread(train)
         return self._spread(self._begin(self._weights))
+
+    def _like(self) -> TrainState:
+        """Shapes, types and places of the state."""
+        return self._placed(self._begin.eval_shape(None))
 
     def _environment(self, devices: int, deterministic: bool, chunk: int | None) -> int:
         """The steps a chunk: those of the run so far, or as many as fill `CHUNK_SECONDS`."""
@@ -279,18 +284,32 @@ class _Loop:
             raise CheckpointError(
                 f"{self.folder}: expected room for the last checkpoint; make some and go on by --resume {self.folder}"
             )
-        found: dict[str, Scores | Together] = {}
-        for split in ("validation", "test"):
-            part = getattr(self.splits, split)
-            if part is not None:
-                known = scores if split == "validation" and not self.snapshots else None
-                found[split] = known or self.judge.last(train, self._laid(part))
-        if "test" in found:
-            self.log.append({"kind": "test", "step": int(train.step), **numbers("test", found["test"])})
+        result = self._judged(train, None if self.snapshots else scores)
+        if result.test is not None:
+            test = result.together.get("test", result.test)
+            self.log.append({"kind": "test", "step": int(train.step), **numbers("test", test)})
         if self.splits.reading is not None and (skipped := streamed.keep(self.splits.reading.damage, self.folder)):
             self.watcher.note(f"Damaged images that were skipped: {skipped}, in {self.folder / streamed.FILE}")
+        best = self._best_kept(int(train.step))
+        return result if best is None else result._replace(best=self._judged(best))
+
+    def _judged(self, train: TrainState, validation: Scores | Together | None = None) -> Result:
+        """The scores of a state on the splits that there are, that on `validation` where it is not known."""
+        found: dict[str, Scores | Together] = {}
+        for split, known in (("validation", validation), ("test", None)):
+            part = getattr(self.splits, split)
+            if part is not None:
+                found[split] = known or self.judge.last(train, self._laid(part))
         several = {split: one for split, one in found.items() if isinstance(one, Together)}
         return Result(train, whole(found.get("validation")), whole(found.get("test")), several)
+
+    def _best_kept(self, done: int) -> TrainState | None:
+        """The best checkpoint, unless it is the one of the last step."""
+        ranked = sorted((kept.score, kept.step) for kept in self.checkpoints.kept() if kept.score is not None)
+        if not ranked or ranked[-1][1] == done:
+            return None
+        best = self.checkpoints.best(self._like())
+        return None if best is None or int(best.step) == done else self._spread(best)
 
     def _remember(self, done: int, train: TrainState, scores: Scores | Together | None) -> None:
         """Keep the state after an epoch in memory where none was better: no checkpoint may be due for many epochs."""

@@ -64,6 +64,7 @@ def load(
             other way round; MissingDataError for files that are not there, with the way to get them; DataError.
     """
     text = zoo.entry(config.model).form == "tokens"
+    _require_kind(config, text=text)
     if not text and _is_path(config.data):
         pixels = zoo.entry(config.model).of_pixels
         require(not pixels, "train", "data with masks for a model of pixels", model=config.model, data=config.data)
@@ -111,6 +112,26 @@ def _text(data: str, data_dir: Path | None) -> Text:
     if _is_path(data):
         return text_file(data)
     return sources.load_text(data, data_dir)
+
+
+def _require_kind(config: Config, *, text: bool) -> None:
+    """Data that are a text where the model reads one, else images; what is not there is left to who reads it."""
+    path, known = Path(config.data), sources.CATALOG.get(config.data)
+    if _is_path(config.data):
+        if not path.exists():
+            return
+        is_text, seen = path.is_file(), "a file" if path.is_file() else "a folder"
+    elif config.data in sources.NAMES:
+        is_text = known is not None and known.kind == "text"
+        seen = "a text" if is_text else "images"
+    else:
+        return
+    if text and not is_text:
+        expected = "a text, as --data tiny_shakespeare or --data FILE, or a model of images, as --model convnet"
+    else:
+        expected = "images, as --data digits or --data FOLDER, or a model of text, as --model char_lstm"
+    if text != is_text:
+        raise ValueError(f"train: expected {expected}; got model={config.model!r}, data={config.data!r}, {seen}")
 
 
 def _is_path(data: str) -> bool:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,11 +12,12 @@ from pathlib import Path
 import pytest
 
 import jax231
-from jax231.cli import main
+from jax231.cli import EPILOGUE, app, examples, main
 from jax231.compare import problems
 from jax231.compare.store import Store
 from jax231.models import zoo
 from jax231.optim import catalog, stock_table
+from jax231.train.config import Config, to_toml
 from tests.compilations import kept_in
 
 TINY = [
@@ -77,6 +79,16 @@ def test_a_reader_that_goes_away_is_no_mistake(environment):
         (["compare", "--examples", "5"], "20 examples or more"),
         (["compare", "--examples", "99999"], "training examples of digits"),
         (["compare", "--bogus"], "--bogus"),
+        (["compare", "--batch", "5"], "Did you mean --batch-size?"),
+        (["tune", "fcn", "digits"], "got 'fcn' (nearest: fcn8s_vgg16, "),
+        (["tune", "xyz", "digits"], "got 'xyz' (none is near; `jax231 models` lists them)"),
+        (["train", "--learning-rate", "0.1"], "Unknown option: --learning-rate. Did you mean --rate?"),
+        (["train", "--lr=0.1"], "Unknown option: --lr. Did you mean --rate?"),
+        (["train", "--batch_size", "5"], "Did you mean --batch?"),
+        (["train", "--weight-decay", "0.1"], "Did you mean --decay?"),
+        (["train", "--dataset", "mnist"], "Did you mean --data?"),
+        (["doctor", "--lr", "0.1"], "Did you mean --rate?"),
+        (["tune", "lenet", "--num-epochs", "3"], "Did you mean --epochs?"),
         (["report"], "run"),
         (["data", "check", "digts"], "did you mean digits?"),
         (["data", "fetch", "nmist"], "did you mean mnist?"),
@@ -166,6 +178,7 @@ def test_what_optax_has_besides_is_listed_on_demand(call):
 def test_the_listed_facts(call):
     rows = {row["name"]: row for row in json.loads(call("optimizers", "--json")[1])}
     assert (rows["adam"]["order"], rows["adam"]["setting"], rows["adam"]["batch"]) == (1, "step size", "mini-batch")
+    assert rows["adam"]["default"] == Config(optimizer="adam").step_size
     assert rows["kfac"]["needs"] == ["value_fn", "outputs_fn", "outputs_loss", "taps"]
     assert (rows["newton"]["order"], rows["newton"]["limit"], rows["newton"]["low"]) == (2, 1500, 1e-6)
     rows = {row["name"]: row for row in json.loads(call("problems", "--json")[1])}
@@ -242,6 +255,38 @@ def test_help_names_the_options(call, tokens, named):
     assert (code, err) == (0, "")
     assert [word for word in named if word not in out] == []
     assert "Usage: jax231" in out
+
+
+COMMANDS = {name.lower(): shown for name, shown in vars(examples).items() if name.isupper()}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_opens_with_examples_of_its_own(call, command):
+    code, out, _ = call(command, "--help")
+    assert code == 0
+    assert out.startswith(COMMANDS[command])
+    assert max(map(len, COMMANDS[command].splitlines())) <= 80
+    assert out.count("Examples:") == 1
+    assert out.index("Usage: jax231") > out.index(f"jax231 {command}")
+
+
+@pytest.mark.parametrize("line", [line for shown in [*COMMANDS.values(), EPILOGUE] for line in shown.splitlines()[2:]])
+def test_examples_are_commands(line, tmp_path, monkeypatch):
+    words = shlex.split(re.split(r" {3,}", line.strip())[0])
+    assert words[0] == "jax231"
+    for option in ("--config", "--resume"):  # files that the parser reads
+        if option in words:
+            path = tmp_path / words[words.index(option) + 1]
+            folder = path.parent if option == "--config" else path
+            folder.mkdir(parents=True)
+            (folder / "config.toml").write_text(to_toml(Config()))
+    monkeypatch.chdir(tmp_path)
+    app.parse_args(words[1:], print_error=False, exit_on_error=False)
+
+
+def test_python_runs_the_package():
+    done = subprocess.run([sys.executable, "-m", "jax231", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"jax231 {jax231.__version__}\n"
 
 
 def test_version(call):

@@ -121,7 +121,7 @@ def test_snapshots_are_averaged_and_seen_in_several_ways(call, tmp_path):
     found = json.loads(out)[0]
     assert (code, found["views"], len(found["members"])) == (0, "multi_scale", 2)
     code, out, _ = call("evaluate", run, "--views", "flip")
-    assert (code, "step 12, flip: loss" in out, "over the last" in out) == (0, True, True)
+    assert (code, "best checkpoint (step 12), flip: loss" in out, "over the last" in out) == (0, True, True)
 
 
 @pytest.mark.parametrize(

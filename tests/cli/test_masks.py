@@ -72,6 +72,12 @@ def test_pictures_of_masks(call, trained, tmp_path):
         assert row["bright"] == pytest.approx((mask == 1).mean())
     code, out, _ = call("predict", folder, tmp_path / "0.png", "--masks", tmp_path / "masks")
     assert (code, " %" in out) == (0, True)
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    code, out, err = call(
+        "predict", folder, tmp_path / "bad.png", tmp_path / "1.png", "--masks", tmp_path / "others", "--corrupt", "skip"
+    )
+    assert (code, "bad.png: expected an image" in err) == (1, True)
+    assert [path.name for path in (tmp_path / "others").iterdir()] == ["1.png"]
 
 
 def test_masks_that_would_overwrite(call, trained, tmp_path):

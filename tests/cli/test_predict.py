@@ -73,6 +73,24 @@ def test_what_cannot_be_classified(call, trained, tmp_path):
     assert (code, "a run on text" in err) == (2, True)
 
 
+def test_a_damaged_image_among_others(call, trained, tmp_path):
+    for i in range(2):
+        PIL.fromarray(digits().train.images[i, :, :, 0]).save(tmp_path / f"{i}.png")
+    (tmp_path / "bad.png").write_bytes((tmp_path / "0.png").read_bytes()[:60])
+    code, out, err = call("predict", trained, tmp_path)
+    assert (code, out, "bad.png: expected an image" in err) == (2, "", True)
+    code, out, err = call("predict", trained, tmp_path, "--corrupt", "skip", "--top", "1", "--json")
+    assert [row["image"] for row in json.loads(out)] == [str(tmp_path / f"{i}.png") for i in range(2)]
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert err.startswith(f"jax231: skipped {tmp_path / 'bad.png'}: expected an image")
+    code, out, err = call("predict", trained, tmp_path / "bad.png", "--corrupt", "skip")
+    assert (code, out, "expected an image that is not damaged" in err) == (2, "", True)
+    code, _, err = call("predict", trained, tmp_path / "0.png", "--corrupt", "skip")
+    assert (code, err) == (0, "")
+    code, _, err = call("predict", trained, tmp_path / "none.png", tmp_path / "0.png", "--corrupt", "skip")
+    assert (code, "none.png: No such file" in err) == (2, True)
+
+
 def test_recipes_are_listed(call):
     code, out, _ = call("recipes")
     assert code == 0

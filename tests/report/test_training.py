@@ -67,9 +67,11 @@ def table(text, name):
 def test_everything_is_there_and_nothing_from_outside(page):
     text = page(found())
     for words in ("LeNet-5", "61,706", "weight decay", "images 6×6×3, 3 classes", "3 epochs of 4 steps of 10 images",
-                  "A processor", "0.10.2", "First-layer filters", "conv1/kernel", "checkpoint of step 8"):  # fmt: skip
+                  "A processor", "0.10.2", "First-layer filters", "conv1/kernel",
+                  "test, last checkpoint (step 12, epoch 3)", "test, best checkpoint (step 8, epoch 2)"):  # fmt: skip
         assert words in text
-    assert "Test accuracy 75.00 %, 3 of 12 images wrong after 3 epochs and 3.0 s of training." in text
+    at = "by the best checkpoint (step 8, epoch 2)"
+    assert f"Test accuracy 75.00 %, 3 of 12 images wrong, {at}, after 3 epochs and 3.0 s of training." in text
     assert not re.search(r"https?://|<link|<iframe|@import|url\(", text)
     assert set(re.findall(r'\ssrc="([^,"]*)', text)) == {"data:image/png;base64"}
     for target in re.findall(r'(?:href="#|aria-labelledby=")([^"]*)"', text):

@@ -247,7 +247,9 @@ def steps_kept(folder):
 
 
 def test_the_best_epoch_is_kept_though_no_checkpoint_was_due(scripted, tmp_path):
-    train(tmp_path / "run", save_seconds=1000.0)
+    result = train(tmp_path / "run", save_seconds=1000.0)
+    assert (int(result.train.step), int(result.best.train.step)) == (15, 5)
+    assert (result.test.accuracy, result.best.test.accuracy) == (0.4, 0.9)
     assert steps_kept(tmp_path / "run") == [5, 15]
     assert open_run(tmp_path / "run").step == 5
     assert open_run(tmp_path / "run", "newest").step == 15

@@ -58,7 +58,7 @@ def contents(training: Training, inspection: Inspection) -> dict[str, Any]:
     names = words.class_names(training.facts.classes, words.is_text(training)) if training.facts is not None else []
     return {
         "name": training.folder.resolve().name,
-        "headline": words.headline(training, judged),
+        "headline": words.headline(training, judged, learned),
         "state": words.state(training),
         "notes": inspection.notes,
         "text": words.is_text(training),

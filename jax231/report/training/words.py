@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jax231.measure.confusion import Mistake
-from jax231.measure.inspection import Inspection, Judged
+from jax231.measure.inspection import Inspection, Judged, Learned
 from jax231.measure.summary import Number
 from jax231.report.training.read import Training
 from jax231.report.words import duration, listing, number
@@ -67,13 +67,17 @@ def state(training: Training) -> str:
     return f"This run is not finished: {done}. If it is not still at work, go on with {again}."
 
 
-def headline(training: Training, judged: Judged | None) -> str:
+def headline(training: Training, judged: Judged | None, learned: Learned | None = None) -> str:
     """One sentence: how good the model is, and what it took."""
     took = epochs(training.done)
     took += f" and {duration(training.seconds)} of training" if training.chunks else ""
     if judged is not None:
+        last = training.epochs[-1]["step"] if training.epochs else None
+        other = learned is not None and learned.step != last
+        at = f", by the {learned.which} checkpoint ({_place(training, learned.step)})," if learned and other else ""
         verdict, count = _verdict(judged), len(judged.members)
-        return f"{f'{count} networks together: {verdict[0].lower()}{verdict[1:]}' if count else verdict} after {took}."
+        verdict = f"{count} networks together: {verdict[0].lower()}{verdict[1:]}" if count else verdict
+        return f"{verdict}{at} after {took}."
     last = training.epochs[-1] if training.epochs else {}
     for split, record in (("Test", training.test or {}), ("Validation", last), ("Training", last)):
         prefix = "" if split == "Training" else f"{split.lower()}_"
@@ -83,6 +87,12 @@ def headline(training: Training, judged: Judged | None) -> str:
                 return f"{split} loss {loss(value)} nats a character ({bits(value):.3g} bits) after {took}."
             return f"{split} accuracy {share(record.get(f'{prefix}accuracy'))}, loss {loss(value)}, after {took}."
     return "No epoch is done yet."
+
+
+def _place(training: Training, step: int) -> str:
+    """A step and its epoch, where it is known."""
+    epoch = "" if training.facts is None else f", epoch {-(-step // training.facts.steps)}"
+    return f"step {step:,}{epoch}"
 
 
 def _verdict(judged: Judged) -> str:
@@ -211,14 +221,15 @@ def scores(training: Training, inspection: Inspection) -> list[tuple[str, dict[s
             if not training.config.get("snapshots"):  # which predict together only at the end
                 seen.add(("validation", held[-1]["step"]))
     if training.test is not None:
+        at = _place(training, training.test["step"])
         whole = ", all together" if training.test.get("test_loss_members") else ""
-        rows.append((f"test, end of the run{whole}", _numbers(training.test, "test_")))
+        rows.append((f"test, last checkpoint ({at}){whole}", _numbers(training.test, "test_")))
         seen.add(("test", training.test["step"]))
     judged, learned = inspection.judged, inspection.learned
     if judged is not None and learned is not None and (judged.split, learned.step) not in seen:
         found = {"loss": judged.loss, "accuracy": judged.accuracy, "mean_iou": judged.mean_iou}
-        whole = ", all together" if judged.members else ""
-        rows.append((f"{judged.split}, checkpoint of step {learned.step:,}{whole}", found))
+        whole, at = ", all together" if judged.members else "", _place(training, learned.step)
+        rows.append((f"{judged.split}, {learned.which} checkpoint ({at}){whole}", found))
     return rows
 
 

@@ -6,7 +6,7 @@ Imports neither JAX nor Flax, so that the command line answers at once.
 from pathlib import Path
 
 from jax231.core.checks import require
-from jax231.core.lookup import nearest
+from jax231.core.lookup import hint
 from jax231.train.config import Config, from_toml
 
 FOLDER = Path(__file__).parent
@@ -31,6 +31,6 @@ def load(name: str) -> Config:
 
 
 def _path(name: str) -> Path:
-    near = ", ".join(nearest(name, names()))
-    require(name in names(), "recipe", f"a recipe (nearest: {near})", name=name)
+    said = hint(name, names(), "jax231 recipes")
+    require(name in names(), "recipe", f"a recipe ({said})", name=name)
     return FOLDER / f"{name}.toml"
