@@ -85,7 +85,7 @@ def test_arrays_are_named_by_strings():
 def test_many_seeds_at_once_are_the_seeds_one_by_one():
     keys = jax.random.split(jax.random.key(0), 3)
     lanes = jax.jit(jax.vmap(MODEL.init))(keys)
-    init = jit_unoptimized(MODEL.init)
+    init = jax.jit(MODEL.init)
     chex.assert_trees_all_equal(lanes, jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(init, keys)))
     kernels = lanes[0]["scores"]["kernel"]
     assert (kernels[0] != kernels[1]).all()

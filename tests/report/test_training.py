@@ -135,11 +135,12 @@ def test_members_stand_in_a_table_with_what_they_gain(page):
     assert rows[:3] == [["seed 4", "0.8", "50.00 %"], ["seed 5", "0.9", "62.50 %"], ["seed 6", "1", "75.00 %"]]
     assert rows[3:5] == [["mean of them", "0.9", "62.50 %"], ["together", "0.7", "75.00 %"]]
     assert rows[5] == ["together against the mean", "-0.2", "+12.50 points"]
-    assert "3 networks together: test accuracy 75.00 %, 3 of 12 images wrong after 3 epochs" in text
+    at = "by the best checkpoint (step 8, epoch 2), after 3 epochs"
+    assert f"3 networks together: test accuracy 75.00 %, 3 of 12 images wrong, {at}" in text
     assert "61,706 in each of 3 networks" in text
     assert "3, of the seeds 4 to 6" in text
     assert "of the network of seed 5" in text
-    assert "test, end of the run, all together" in text
+    assert "test, last checkpoint (step 12, epoch 3), all together" in text
     assert "dashed lines" in text
     assert "Alone and together" not in page(found(), name="one")
 
