@@ -11,6 +11,7 @@ from jax231.cli.listings import show
 from jax231.cli.views import NONE, Views
 from jax231.core.checks import require
 from jax231.data.errors import DataError
+from jax231.train.config import CorruptName
 
 
 def predict(
@@ -19,7 +20,7 @@ def predict(
     top: int = 5,
     masks: Path | None = None,
     which: Literal["best", "newest"] = "best",
-    corrupt: Literal["refuse", "skip"] = "refuse",
+    corrupt: CorruptName = "refuse",
     views: Annotated[Views, Parameter(name="*", consume_multiple=True, negative_iterable=())] = NONE,
     json: bool = False,
 ) -> int:

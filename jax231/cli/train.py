@@ -165,8 +165,7 @@ def _ending(config: Config, result: "Result") -> list[str]:
         return f"{name} (step {step}, epoch {-(-step // epoch_steps)}): {'; '.join(said) or 'no split to judge it by'}"
 
     lines, use = [line("last checkpoint", result)], "evaluate, predict and report use"
-    by = "loss" if zoo.entry(config.model).form == "tokens" else "accuracy"
-    by = "mean IoU" if result.validation is not None and result.validation.mean_iou is not None else by
+    by = {"mean_iou": "mean IoU"}.get(measure := zoo.entry(config.model).measure, measure)
     if result.best is not None:
         lines.append(line(f"best checkpoint by validation {by}", result.best))
         return [*lines, f"{use} the best checkpoint; with --which newest the last."]

@@ -7,7 +7,7 @@ import importlib
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import jax231.core.types
@@ -82,6 +82,11 @@ class Entry(NamedTuple):
     def of_pixels(self) -> bool:
         """Whether every pixel gets a class of its own, so that targets are masks."""
         return "mean_iou" in self.metrics
+
+    @property
+    def measure(self) -> Literal["loss", "accuracy", "mean_iou"]:
+        """What tells the better of two networks on held-out data: overlap of areas, right answers, a text's loss."""
+        return "loss" if self.form == "tokens" else "mean_iou" if self.of_pixels else "accuracy"
 
     def expected_start(self, classes: int) -> float:
         """The loss of scores that are all alike: log k for softmax, k - 1 for hinges, 1.6 log k with two heads more."""

@@ -84,8 +84,10 @@ def unless_refused(folder: Path, made: bool, keep: tuple[type[Exception], ...] =
     """
     try:
         yield
-    except Exception as error:
-        if not isinstance(error, keep) and not _has_begun(folder):
+    except keep:
+        raise
+    except Exception:
+        if not _has_begun(folder):
             _clear(folder, made)
         raise
 

@@ -359,16 +359,16 @@ class _Loop:
         return laid._replace(data=self._spread(laid.data))  # their number stays one of Python's
 
     def _score(self, found: Scores | Together | None) -> float | None:
-        """What makes a checkpoint the best: overlap of areas, else the share of right answers; of a text minus loss.
+        """What makes a checkpoint the best: its entry's measure, of a text minus the loss.
 
         None makes the newest the best, where snapshots are collected.
         """
         scores = whole(found)
         if scores is None or self.snapshots:
             return None
-        if self.splits.stats is None:
-            return -scores.loss
-        return scores.accuracy if scores.mean_iou is None else scores.mean_iou
+        measure = self.task.network.entry.measure
+        value = getattr(scores, measure)
+        return -value if measure == "loss" else value
 
     def _record_chunk(self, train: TrainState, first: int, last: int, seconds: float) -> None:
         record = {

@@ -117,8 +117,9 @@ def command(search: Search, setting: Setting) -> str | None:
         flags["decay"] = f"{strength:g}"
     if "dropout" in setting:
         flags["dropout"] = f"{setting['dropout']:g}"
+    plain = Config()
     for name in ("preprocess", "size", "crop", "corrupt", "examples", "validation", "seed"):
-        if getattr(config, name) != getattr(Config(), name):
+        if getattr(config, name) != getattr(plain, name):
             flags[name] = getattr(config, name)
     for name, value in {**config.arguments, **arguments(config.model, sizes)}.items():
         flags[f"arguments.{name}"] = json.dumps(value) if isinstance(value, list) else value

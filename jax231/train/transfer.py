@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Num
 from jax231.core import tree
 from jax231.core.checks import require
 from jax231.core.types import PyTree
+from jax231.core.unoptimized import jit_unoptimized
 from jax231.models import pretrained
 from jax231.nn.bridge import watched_apply
 from jax231.nn.layer import Layer
@@ -61,12 +62,12 @@ def initial(
 
     Raises: as `given`; TransferError for another model.
     """
-    pairs, (weights, known) = [], given(config, say)
+    pairs, (weights, known), init = [], given(config, say), jit_unoptimized(network.model.init)
     renamed = known is not None and known != classes and len(known) == len(classes)
     leave = of_classes(config, shape, len(classes)) if renamed else frozenset[str]()
     for i, own in enumerate(weights):
         key, _ = jax.random.split(jax.random.key(lanes.single(config, i).seed))
-        fresh, tell = network.model.init(key), say if i == 0 else lambda text: None
+        fresh, tell = init(key), say if i == 0 else lambda text: None
         pairs.append(tuple(merged(*both, str(config.initial), tell, leave) for both in zip(fresh, own, strict=True)))
     params, state = pairs[0] if config.members == 1 else jax.tree.map(lambda *x: jnp.stack(x), *pairs)
     return params, state
@@ -124,7 +125,7 @@ def best_member(run: Run, records: Sequence[Mapping[str, Any]]) -> Best | None:
     The score is the one by which the best checkpoint is chosen: mean IoU of pixels, accuracy of images, loss of a text.
     It is that of the last epoch in `records` which had ended when the network was taken.
     """
-    measure = "loss" if run.stats is None else "mean_iou" if run.entry.of_pixels else "accuracy"
+    measure = run.entry.measure
     found = []
     for i, member in enumerate(run.members):
         past = [record for record in records if record["step"] <= member.step]

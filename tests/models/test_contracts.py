@@ -120,7 +120,10 @@ def test_derivatives_lanes_rates_and_narrow_types(entry):
     assert hvp._cache_size() == 1, "another rate compiles nothing"
 
     seeds = jax.random.split(jax.random.key(5), 2)
-    made = lambda key: case.loss(case.model.init(key)[0], train=False)[0]  # noqa: E731
+
+    def made(key):
+        return case.loss(case.model.init(key)[0], train=False)[0]
+
     lanes, alone = jit_unoptimized(jax.vmap(made))(seeds), jit_unoptimized(made)(seeds[1])
     np.testing.assert_allclose(lanes[1], alone, rtol=2e-5)
 

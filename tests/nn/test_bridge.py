@@ -283,8 +283,7 @@ def test_frozen_layers_are_evaluated_in_training():
 
     def trained(*frozen):
         model = functionalize(Net, frozen=lambda name: name in frozen)
-        apply = lambda p, s: model.apply(p, s, X, train=True, key=KEY, rates={"dropout": 0.0})  # noqa: E731
-        return jax.jit(apply)(params, state)
+        return jax.jit(functools.partial(model.apply, train=True, rates={"dropout": 0.0}))(params, state, X, key=KEY)
 
     part, whole = "block/layers/01/scale", ("block/layers/01/scale", "block/layers/01/bias")
     chex.assert_trees_all_equal(trained(*whole)[1], state)

@@ -12,6 +12,7 @@ import pytest
 
 from jax231.core import tree
 from jax231.core.unoptimized import jit_unoptimized
+from jax231.models import zoo
 from jax231.train import network, step
 from jax231.train.config import from_toml
 from jax231.train.loop import train
@@ -167,7 +168,8 @@ def test_the_best_is_that_of_the_epoch_in_which_it_was_taken(several):
     snapshots = [record | {"validation_accuracy_members": None, "validation_accuracy": 0.1} for record in records]
     assert best_member(run._replace(members=tuple(at[:3])), snapshots) == (1, "accuracy", 0.1, 1)
     of_text = [{"step": 5, "epoch": 1, "validation_loss_members": [2.5, 1.5]}]
-    assert best_member(run._replace(members=tuple(at), stats=None), of_text) == (4, "loss", 1.5, 1)
+    writer = run.network._replace(entry=zoo.entry("char_rnn"))
+    assert best_member(run._replace(members=tuple(at), network=writer), of_text) == (4, "loss", 1.5, 1)
 
 
 def test_what_cannot_be_taken_of_several_is_said_before_there_is_a_folder(several, source, tmp_path):
